@@ -12,14 +12,14 @@ enum class FeatureSelect {
 
 /// Numbers of a CLIP vision transformer. Defaults are ViT-L/14 at 224 px (Radford et al. 2021).
 struct ClipConfig {
-  dim image = 224;   ///< square input side, pixels
-  dim patch = 14;    ///< patch side, pixels
+  dim image = 224;  ///< square input side, pixels
+  dim patch = 14;   ///< patch side, pixels
   dim hidden = 1024;
   dim mlp = 4096;
   dim layers = 24;
   dim heads = 16;
-  double eps = 1e-5;        ///< LayerNorm epsilon
-  dim feature_layer = -2;   ///< index into hidden_states; negative counts from the end, 0 is the embedding
+  double eps = 1e-5;       ///< LayerNorm epsilon
+  dim feature_layer = -2;  ///< index into hidden_states; negative counts from the end, 0 is the embedding
   FeatureSelect select = FeatureSelect::patch;
   bool operator==(const ClipConfig&) const = default;
 };

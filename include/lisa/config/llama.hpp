@@ -7,14 +7,14 @@ namespace lisa {
 /// Numbers of a LLaMA-architecture language model (RMSNorm, rotary embedding, SwiGLU, grouped-query attention).
 /// Defaults are LLaMA-7B (Touvron et al. 2023, table 2) with its original vocabulary.
 struct LlamaConfig {
-  dim vocab = 32000;     ///< rows of embed_tokens and lm_head, added tokens included
-  dim hidden = 4096;     ///< model width
-  dim mlp = 11008;       ///< width inside the SwiGLU MLP
-  dim layers = 32;       ///< decoder blocks
-  dim heads = 32;        ///< query heads
-  dim kv_heads = 32;     ///< key/value heads; fewer than `heads` is grouped-query attention
-  dim context = 2048;    ///< longest sequence in tokens, visual tokens included
-  double eps = 1e-6;     ///< RMSNorm epsilon
+  dim vocab = 32000;        ///< rows of embed_tokens and lm_head, added tokens included
+  dim hidden = 4096;        ///< model width
+  dim mlp = 11008;          ///< width inside the SwiGLU MLP
+  dim layers = 32;          ///< decoder blocks
+  dim heads = 32;           ///< query heads
+  dim kv_heads = 32;        ///< key/value heads; fewer than `heads` is grouped-query attention
+  dim context = 2048;       ///< longest sequence in tokens, visual tokens included
+  double eps = 1e-6;        ///< RMSNorm epsilon
   double rope_theta = 1e4;  ///< base of the rotary frequencies
   bool operator==(const LlamaConfig&) const = default;
 };

@@ -24,23 +24,23 @@ struct BlockSet {
 /// Numbers of a Segment Anything model (Kirillov et al. 2023). Defaults are ViT-H as LISA uses it
 /// (segment_anything/build_sam.py).
 struct SamConfig {
-  dim image = 1024;   ///< square input side after padding, pixels
+  dim image = 1024;  ///< square input side after padding, pixels
   dim patch = 16;
   dim hidden = 1280;  ///< width of the image encoder
   dim mlp = 5120;
   dim layers = 32;
   dim heads = 16;
-  dim window = 14;    ///< attention window side in tokens, of all blocks but the global ones
+  dim window = 14;  ///< attention window side in tokens, of all blocks but the global ones
   BlockSet global_blocks{7, 15, 23, 31};
-  dim prompt_dim = 256;        ///< width of image embedding, prompts and mask decoder
-  dim decoder_layers = 2;      ///< two-way attention blocks
+  dim prompt_dim = 256;    ///< width of image embedding, prompts and mask decoder
+  dim decoder_layers = 2;  ///< two-way attention blocks
   dim decoder_heads = 8;
   dim decoder_mlp = 2048;
   dim attention_downsample = 2;  ///< width divisor inside the decoder's cross attentions
   dim multimask_outputs = 3;     ///< further mask tokens beside the single-mask one
   dim iou_head_layers = 3;
   dim iou_head_hidden = 256;
-  dim mask_in_channels = 16;     ///< width of the (unused) mask prompt's convolutions
+  dim mask_in_channels = 16;  ///< width of the (unused) mask prompt's convolutions
   bool operator==(const SamConfig&) const = default;
 };
 

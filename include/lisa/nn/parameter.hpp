@@ -41,10 +41,10 @@ concept Module = requires(M& module, const std::string& prefix) {
 template <Module M, class Visitor>
 void visit_parameters(const M& module, const std::string& prefix, Visitor&& visit) {
   // The walk itself writes nothing; only the visitor could, and it receives const tensors.
-  const_cast<M&>(module).for_each_parameter(
-      prefix, [&](const std::string& name, at::Tensor& value, const Shape& shape) {
-        visit(name, std::as_const(value), shape);
-      });
+  const_cast<M&>(module).for_each_parameter(prefix,
+                                            [&](const std::string& name, at::Tensor& value, const Shape& shape) {
+                                              visit(name, std::as_const(value), shape);
+                                            });
 }
 
 }  // namespace lisa

@@ -1,0 +1,210 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/silu.h>
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lisa/config/llama.hpp"
+#include "lisa/config/lora.hpp"
+#include "lisa/llm/kv_cache.hpp"
+#include "lisa/nn/causal_attention.hpp"
+#include "lisa/nn/linear.hpp"
+#include "lisa/nn/lora_linear.hpp"
+#include "lisa/nn/rms_norm.hpp"
+#include "lisa/nn/rotary.hpp"
+
+namespace lisa {
+
+/// A run of consecutive rows of a packed batch that belong to one sequence. With a cache the rows continue it; without
+/// one they are a whole sequence of their own.
+struct Segment {
+  dim rows = 0;
+  KvCache* cache = nullptr;
+};
+
+/// Self-attention of one LLaMA block over a packed batch of sequences of any lengths.
+template <LlamaConfig C, LoraConfig L>
+struct LlamaAttention {
+  static constexpr dim width = head_dim(C);
+
+  LoraLinear<C.hidden, C.hidden, L, L.q> q_proj;
+  LoraLinear<C.hidden, kv_dim(C), L, L.k> k_proj;
+  LoraLinear<C.hidden, kv_dim(C), L, L.v> v_proj;
+  LoraLinear<C.hidden, C.hidden, L, L.o> o_proj;
+
+  /// x [rows, hidden] -> [rows, hidden].
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x, std::span<const Segment> segments, dim layer,
+                                   const RotaryEmbedding<width>& rotary) const {
+    const at::Tensor q = split_heads(q_proj.forward(x), C.heads);     // [heads, rows, width]
+    const at::Tensor k = split_heads(k_proj.forward(x), C.kv_heads);  // [kv_heads, rows, width]
+    const at::Tensor v = split_heads(v_proj.forward(x), C.kv_heads);  // [kv_heads, rows, width]
+    std::vector<at::Tensor> outputs;
+    dim begin = 0;
+    for (const Segment& segment : segments) {
+      const auto rows = [&](const at::Tensor& t) { return t.narrow(1, begin, segment.rows); };
+      outputs.push_back(attend(rows(q), rows(k), rows(v), segment, layer, rotary));
+      begin += segment.rows;
+    }
+    return o_proj.forward(outputs.size() == 1 ? outputs.front() : at::cat(outputs, 0));
+  }
+
+  /// `visit(name, projection)` for the four projections.
+  template <class Visitor>
+  void for_each_projection(const std::string& prefix, Visitor&& visit) {
+    visit(scoped(prefix, "q_proj"), q_proj);
+    visit(scoped(prefix, "k_proj"), k_proj);
+    visit(scoped(prefix, "v_proj"), v_proj);
+    visit(scoped(prefix, "o_proj"), o_proj);
+  }
+
+ private:
+  static at::Tensor split_heads(const at::Tensor& x, dim heads) {
+    return x.view({x.size(0), heads, width}).transpose(0, 1);
+  }
+
+  /// One sequence: [heads, T, width] -> [T, hidden].
+  static at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Segment& segment,
+                           dim layer, const RotaryEmbedding<width>& rotary) {
+    const dim first = segment.cache == nullptr ? 0 : segment.cache->length();
+    const at::Tensor query = rotary.rotate(q, first);
+    at::Tensor keys = rotary.rotate(k, first), values = v;
+    if (segment.cache != nullptr) {
+      auto [all_keys, all_values] = segment.cache->append(layer, keys, values);
+      keys = all_keys;
+      values = all_values;
+    }
+    return causal_attention(query, keys, values).transpose(0, 1).reshape({segment.rows, C.hidden});
+  }
+};
+
+/// SwiGLU feed-forward layer (Shazeer 2020).
+template <LlamaConfig C, LoraConfig L>
+struct LlamaMlp {
+  LoraLinear<C.hidden, C.mlp, L, L.gate> gate_proj;
+  LoraLinear<C.hidden, C.mlp, L, L.up> up_proj;
+  LoraLinear<C.mlp, C.hidden, L, L.down> down_proj;
+
+  /// x [rows, hidden] -> [rows, hidden].
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x) const {
+    return down_proj.forward(at::silu(gate_proj.forward(x)).mul(up_proj.forward(x)));
+  }
+
+  template <class Visitor>
+  void for_each_projection(const std::string& prefix, Visitor&& visit) {
+    visit(scoped(prefix, "gate_proj"), gate_proj);
+    visit(scoped(prefix, "up_proj"), up_proj);
+    visit(scoped(prefix, "down_proj"), down_proj);
+  }
+};
+
+/// One decoder block: attention and feed-forward, each behind a norm and beside a residual.
+template <LlamaConfig C, LoraConfig L>
+struct LlamaBlock {
+  RmsNorm<C.hidden> input_layernorm{.eps = C.eps, .weight = {}};
+  LlamaAttention<C, L> self_attn;
+  RmsNorm<C.hidden> post_attention_layernorm{.eps = C.eps, .weight = {}};
+  LlamaMlp<C, L> mlp;
+
+  /// x [rows, hidden] -> [rows, hidden].
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x, std::span<const Segment> segments, dim layer,
+                                   const RotaryEmbedding<head_dim(C)>& rotary) const {
+    const at::Tensor attended = x.add(self_attn.forward(input_layernorm.forward(x), segments, layer, rotary));
+    return attended.add(mlp.forward(post_attention_layernorm.forward(attended)));
+  }
+
+  /// `visit(name, projection)` for every linear layer of the block.
+  template <class Visitor>
+  void for_each_projection(const std::string& prefix, Visitor&& visit) {
+    self_attn.for_each_projection(scoped(prefix, "self_attn"), visit);
+    mlp.for_each_projection(scoped(prefix, "mlp"), visit);
+  }
+
+  template <class Visitor>
+  void for_each_parameter(const std::string& prefix, Visitor&& visit) {
+    for_each_projection(prefix,
+                        [&](const std::string& name, auto& projection) { projection.for_each_parameter(name, visit); });
+    input_layernorm.for_each_parameter(scoped(prefix, "input_layernorm"), visit);
+    post_attention_layernorm.for_each_parameter(scoped(prefix, "post_attention_layernorm"), visit);
+  }
+};
+
+/// LLaMA (Touvron et al. 2023) with grouped-query attention and optional low-rank adapters.
+/// Batches are packed: the rows of all sequences stand one behind the other, without padding.
+template <LlamaConfig C, LoraConfig L = no_lora>
+struct Llama {
+  static_assert(C.vocab > 0 && C.hidden > 0 && C.mlp > 0 && C.layers > 0, "Llama: every size must be positive");
+  static_assert(C.heads > 0 && C.hidden % C.heads == 0, "Llama: heads must divide hidden");
+  static_assert(C.kv_heads > 0 && C.heads % C.kv_heads == 0, "Llama: kv_heads must divide heads");
+  static_assert(C.heads == 0 || head_dim(C) % 2 == 0, "Llama: rotary embedding needs an even head_dim");
+  static_assert(L.rank >= 0, "Llama: LoRA rank must not be negative");
+  static_assert(C.context > 0, "Llama: context must be positive");
+
+  static constexpr LlamaConfig config = C;
+  static constexpr LoraConfig lora = L;
+  static constexpr dim out_features = C.hidden;
+  static constexpr dim parameter_count = parameters(C);
+
+  at::Tensor embed_tokens;  // [vocab, hidden]
+  std::vector<LlamaBlock<C, L>> layers = std::vector<LlamaBlock<C, L>>(C.layers);
+  RmsNorm<C.hidden> norm{.eps = C.eps, .weight = {}};
+  Linear<C.hidden, C.vocab, Bias::no> lm_head;
+  RotaryEmbedding<head_dim(C)> rotary;  ///< filled by `prepare`
+
+  /// Builds what depends on dtype and device of the loaded weights. Call once after loading, before `forward`.
+  void prepare() { rotary = RotaryEmbedding<head_dim(C)>::make(C.context, C.rope_theta, embed_tokens.options()); }
+
+  /// An empty cache for one sequence.
+  [[nodiscard]] static KvCache make_cache() { return KvCache(C.layers, C.context); }
+
+  /// ids [T], int64 -> [T, hidden].
+  [[nodiscard]] at::Tensor embed(const at::Tensor& ids) const { return at::embedding(embed_tokens, ids); }
+
+  /// Runs packed rows through all blocks and the final norm, and advances the caches.
+  /// @param x         [rows, hidden], the rows of all segments in order
+  /// @param segments  their row counts sum to `rows`; each cache must have room (InputError otherwise)
+  /// @return          [rows, hidden], the last hidden states
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x, std::span<const Segment> segments) const {
+    at::Tensor hidden = x;
+    for (std::size_t layer = 0; layer < layers.size(); ++layer)
+      hidden = layers[layer].forward(hidden, segments, static_cast<dim>(layer), rotary);
+    for (const Segment& segment : segments)
+      if (segment.cache != nullptr) segment.cache->advance(segment.rows);
+    return norm.forward(hidden);
+  }
+
+  /// hidden [rows, hidden] -> logits [rows, vocab].
+  [[nodiscard]] at::Tensor logits(const at::Tensor& hidden) const { return lm_head.forward(hidden); }
+
+  template <class Visitor>
+  void for_each_projection(Visitor&& visit) {
+    for (std::size_t i = 0; i < layers.size(); ++i)
+      layers[i].for_each_projection("model.layers." + std::to_string(i), visit);
+  }
+
+  template <class Visitor>
+  void for_each_parameter(const std::string& prefix, Visitor&& visit) {
+    visit(scoped(prefix, "model.embed_tokens.weight"), embed_tokens, Shape{C.vocab, C.hidden});
+    for (std::size_t i = 0; i < layers.size(); ++i)
+      layers[i].for_each_parameter(scoped(prefix, "model.layers." + std::to_string(i)), visit);
+    norm.for_each_parameter(scoped(prefix, "model.norm"), visit);
+    lm_head.for_each_parameter(scoped(prefix, "lm_head"), visit);
+  }
+
+  /// The tensors of the adapters, under the names of their projections.
+  template <class Visitor>
+  void for_each_adapter(Visitor&& visit) {
+    for_each_projection([&](const std::string& name, auto& projection) { projection.for_each_adapter(name, visit); });
+  }
+
+  /// Folds loaded adapters into the weights.
+  void merge_adapters() {
+    for_each_projection([](const std::string&, auto& projection) { projection.merge_adapter(); });
+  }
+};
+
+}  // namespace lisa

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/matmul.h>
+
+#include <string>
+
+#include "lisa/config/lora.hpp"
+#include "lisa/nn/linear.hpp"
+
+namespace lisa {
+
+/// A linear layer that can carry a low-rank adapter: y = W x + scaling * B (A x) (Hu et al. 2021). Without loaded
+/// adapter tensors it is the plain layer, which is also its state after `merge_adapter`.
+/// @tparam Adapted whether LoraConfig names this projection
+template <dim In, dim Out, LoraConfig L, bool Adapted>
+struct LoraLinear {
+  static_assert(L.rank >= 0, "LoraLinear: rank must not be negative");
+  static constexpr bool has_adapter = Adapted && L.rank > 0;
+  static constexpr dim adapter_parameter_count = has_adapter ? L.rank * (In + Out) : 0;
+
+  Linear<In, Out, Bias::no> base;
+  at::Tensor lora_A;  // [rank, In], undefined unless an unmerged adapter is loaded
+  at::Tensor lora_B;  // [Out, rank]
+
+  /// x [..., In] -> [..., Out].
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x) const {
+    at::Tensor y = base.forward(x);
+    if constexpr (has_adapter) {
+      if (lora_A.defined()) y = y.add(at::linear(at::linear(x, lora_A), lora_B), scaling(L));
+    }
+    return y;
+  }
+
+  /// Folds a loaded adapter into the weight (computed in fp32) and drops it. Does nothing without one.
+  void merge_adapter() {
+    if (!lora_A.defined()) return;
+    const at::Tensor update = at::matmul(lora_B.to(at::kFloat), lora_A.to(at::kFloat));  // [Out, In]
+    base.weight = base.weight.to(at::kFloat).add(update, scaling(L)).to(base.weight.scalar_type());
+    lora_A = {};
+    lora_B = {};
+  }
+
+  template <class Visitor>
+  void for_each_parameter(const std::string& prefix, Visitor&& visit) {
+    base.for_each_parameter(prefix, visit);
+  }
+
+  /// The adapter's tensors under PEFT's names; nothing for a projection without adapter.
+  template <class Visitor>
+  void for_each_adapter(const std::string& prefix, Visitor&& visit) {
+    if constexpr (has_adapter) {
+      visit(scoped(prefix, "lora_A.weight"), lora_A, Shape{L.rank, In});
+      visit(scoped(prefix, "lora_B.weight"), lora_B, Shape{Out, L.rank});
+    }
+  }
+};
+
+}  // namespace lisa

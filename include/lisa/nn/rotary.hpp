@@ -1,0 +1,42 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/pow.h>
+
+#include "lisa/config/dim.hpp"
+
+namespace lisa {
+
+/// Rotary position embedding (Su et al. 2021) in LLaMA's half-split layout. The angles are fp32 and the table is then
+/// rounded to the model's dtype; `inv_freq` buffers of a checkpoint are ignored because mixed files hold rounded ones.
+template <dim HeadDim>
+struct RotaryEmbedding {
+  static_assert(HeadDim > 0 && HeadDim % 2 == 0, "RotaryEmbedding: head_dim must be even");
+
+  at::Tensor cosine;  // [positions, HeadDim]
+  at::Tensor sine;    // [positions, HeadDim]
+
+  /// Builds the table for positions 0 .. positions-1.
+  static RotaryEmbedding make(dim positions, double theta, const at::TensorOptions& options) {
+    const at::TensorOptions wide = options.dtype(at::kFloat);
+    const at::Tensor exponent = at::arange(0, HeadDim, 2, wide).div(static_cast<double>(HeadDim));
+    const at::Tensor frequency = at::pow(theta, exponent).reciprocal();                // [HeadDim / 2]
+    const at::Tensor angle = at::arange(positions, wide).unsqueeze(1).mul(frequency);  // [positions, HeadDim/2]
+    const at::Tensor both = at::cat({angle, angle}, -1);                               // [positions, HeadDim]
+    return {both.cos().to(options), both.sin().to(options)};
+  }
+
+  /// Rotates x [heads, T, HeadDim] whose rows stand at positions first .. first+T-1.
+  [[nodiscard]] at::Tensor rotate(const at::Tensor& x, dim first) const {
+    const dim rows = x.size(-2);
+    const at::Tensor c = cosine.narrow(0, first, rows);
+    const at::Tensor s = sine.narrow(0, first, rows);
+    const at::Tensor low = x.narrow(-1, 0, HeadDim / 2);
+    const at::Tensor high = x.narrow(-1, HeadDim / 2, HeadDim / 2);
+    return x.mul(c).add_(at::cat({high.neg(), low}, -1).mul(s));
+  }
+};
+
+}  // namespace lisa
