@@ -17,8 +17,8 @@ struct LayerNorm {
   static constexpr dim parameter_count = 2 * N;
 
   double eps = 1e-5;
-  at::Tensor weight;  // [N]
-  at::Tensor bias;    // [N]
+  at::Tensor weight{};  // [N]
+  at::Tensor bias{};    // [N]
 
   /// x [..., N] -> [..., N].
   [[nodiscard]] at::Tensor forward(const at::Tensor& x) const { return at::layer_norm(x, {N}, weight, bias, eps); }

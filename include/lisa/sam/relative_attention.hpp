@@ -1,0 +1,62 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/softmax.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "lisa/config/dim.hpp"
+
+namespace lisa {
+
+/// Scores held at once by `relative_attention`, in elements: small enough to stay in a core's outer cache.
+inline constexpr dim default_score_elements = dim{1} << 20;
+
+/// Attention over a square of keys with decomposed relative positions:
+/// softmax(scale q k^T + q . rel_h[query row, key row] + q . rel_w[query column, key column]) v, where the position
+/// terms take the unscaled q. Rounding follows the original (add_decomposed_rel_pos): scaled q, scores, and the scores
+/// after each of the two additions are rounded to the tensors' dtype.
+/// @param q [N, h, w, d], queries at the first h rows and w columns of the square; contiguous
+/// @param k, v [N, side * side, d]
+/// @param rel_h, rel_w [side, side, d] as `relative_positions` gives them
+/// @param score_elements bound on the scores held at once; at least one row of queries is computed at a time
+/// @return [N, h, w, d]
+[[nodiscard]] inline at::Tensor relative_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                                   const at::Tensor& rel_h, const at::Tensor& rel_w,
+                                                   dim score_elements = default_score_elements) {
+  const dim batch = q.size(0), h = q.size(1), w = q.size(2), d = q.size(3), side = rel_h.size(1);
+  // Batched over the query's row (column), each against its own [side, d] matrix of relative positions.
+  const at::Tensor row_term =
+      at::bmm(q.transpose(0, 1).reshape({h, batch * w, d}), rel_h.narrow(0, 0, h).transpose(1, 2))
+          .view({h, batch, w, side})
+          .transpose(0, 1)
+          .unsqueeze(-1);  // [N, h, w, side, 1]
+  const at::Tensor column_term =
+      at::bmm(q.permute({2, 0, 1, 3}).reshape({w, batch * h, d}), rel_w.narrow(0, 0, w).transpose(1, 2))
+          .view({w, batch, h, side})
+          .permute({1, 2, 0, 3})
+          .unsqueeze(-2);  // [N, h, w, 1, side]
+  const at::Tensor scaled = q.mul(1.0 / std::sqrt(static_cast<double>(d)));
+  const at::Tensor keys = k.transpose(1, 2);  // [N, d, side * side]
+
+  const dim row_elements = w * side * side;
+  const dim rows = std::clamp<dim>(score_elements / row_elements, 1, h);
+  const dim items = rows < h ? 1 : std::clamp<dim>(score_elements / (h * row_elements), 1, batch);
+  at::Tensor out = at::empty_like(q);
+  for (dim n = 0; n < batch; n += items) {
+    const dim ns = std::min(items, batch - n);
+    for (dim y = 0; y < h; y += rows) {
+      const dim ys = std::min(rows, h - y);
+      const auto part = [&](const at::Tensor& t) { return t.narrow(0, n, ns).narrow(1, y, ys); };
+      at::Tensor scores = at::bmm(part(scaled).reshape({ns, ys * w, d}), keys.narrow(0, n, ns));
+      scores.view({ns, ys, w, side, side}).add_(part(row_term)).add_(part(column_term));
+      part(out).copy_(at::bmm(at::softmax(scores, -1), v.narrow(0, n, ns)).view({ns, ys, w, d}));
+    }
+  }
+  return out;
+}
+
+}  // namespace lisa

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/upsample_linear1d.h>
+
+#include "lisa/config/dim.hpp"
+
+namespace lisa {
+
+/// Relative position vectors of every query and key coordinate along one axis (Li et al. 2022, MViTv2; get_rel_pos of
+/// segment_anything/modeling/image_encoder.py for queries and keys of one size).
+/// @param table [L, head_dim], the row of distance 0 in its middle; interpolated linearly when L is not 2 * side - 1
+/// @param side coordinates along the axis
+/// @return [side, side, head_dim], indexed by query, then key
+[[nodiscard]] inline at::Tensor relative_positions(const at::Tensor& table, dim side) {
+  const dim distances = 2 * side - 1;
+  const at::Tensor fitted =
+      table.size(0) == distances
+          ? table
+          : at::upsample_linear1d(table.t().unsqueeze(0), {distances}, /*align_corners=*/false).squeeze(0).t();
+  const at::Tensor coordinates = at::arange(side, table.options().dtype(at::kLong));
+  const at::Tensor distance = coordinates.unsqueeze(1).sub(coordinates).add(side - 1);  // [side, side]
+  return fitted.index_select(0, distance.flatten()).view({side, side, table.size(1)});
+}
+
+}  // namespace lisa

@@ -1,0 +1,142 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/softmax.h>
+
+#include <array>
+#include <cmath>
+#include <string>
+
+#include "lisa/config/sam.hpp"
+#include "lisa/nn/layer_norm.hpp"
+#include "lisa/nn/linear.hpp"
+#include "lisa/nn/parameter.hpp"
+
+namespace lisa {
+
+/// Multi-head attention of the mask decoder, computed at an inner width. Queries and keys may differ in batch: one of
+/// them may hold a single item that stands for all (the image, before prompts changed it).
+template <dim Width, dim Inner, dim Heads>
+struct SamDecoderAttention {
+  static_assert(Heads > 0 && Inner % Heads == 0,
+                "SamDecoderAttention: decoder_heads must divide prompt_dim / attention_downsample");
+
+  Linear<Width, Inner> q_proj, k_proj, v_proj;
+  Linear<Inner, Width> out_proj;
+
+  /// queries [Bq, Tq, Width], keys and values [Bk, Tk, Width] with Bq == Bk, Bq == 1 or Bk == 1
+  /// -> [max(Bq, Bk), Tq, Width].
+  [[nodiscard]] at::Tensor forward(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values) const {
+    at::Tensor q = heads(q_proj.forward(queries));  // [Bq, Heads, Tq, Inner / Heads]
+    const at::Tensor k = heads(k_proj.forward(keys)), v = heads(v_proj.forward(values));
+    const dim batch = q.size(0), rows = q.size(2);
+    const bool shared_keys = k.size(0) == 1 && batch > 1;
+    // With shared keys the queries of all items become rows of one product, so that keys are not copied per item.
+    if (shared_keys) q = q.transpose(0, 1).reshape({1, Heads, batch * rows, Inner / Heads});
+    const at::Tensor scores = at::matmul(q, k.transpose(-2, -1)).div(std::sqrt(static_cast<double>(Inner / Heads)));
+    at::Tensor out = at::matmul(at::softmax(scores, -1), v);  // [B, Heads, T, Inner / Heads]
+    if (shared_keys) out = out.view({Heads, batch, rows, Inner / Heads}).transpose(0, 1);
+    return out_proj.forward(out.transpose(1, 2).flatten(2));
+  }
+
+  template <class Visitor>
+  void for_each_parameter(const std::string& prefix, Visitor&& visit) {
+    q_proj.for_each_parameter(scoped(prefix, "q_proj"), visit);
+    k_proj.for_each_parameter(scoped(prefix, "k_proj"), visit);
+    v_proj.for_each_parameter(scoped(prefix, "v_proj"), visit);
+    out_proj.for_each_parameter(scoped(prefix, "out_proj"), visit);
+  }
+
+ private:
+  static at::Tensor heads(const at::Tensor& t) { return t.unflatten(2, {Heads, Inner / Heads}).transpose(1, 2); }
+};
+
+/// The prompt's tokens and the image's tokens, which attend to each other.
+struct TwoWayState {
+  at::Tensor tokens;  ///< [N, T, prompt_dim]
+  at::Tensor image;   ///< [N, g * g, prompt_dim], or batch 1 while the image is still the same for every prompt
+};
+
+/// One two-way block: tokens to themselves, tokens to image, MLP on tokens, image to tokens; each followed by a norm
+/// (Kirillov et al. 2023, appendix A).
+template <SamConfig C>
+struct SamTwoWayBlock {
+  static constexpr dim width = C.prompt_dim;
+  static constexpr dim inner = C.prompt_dim / C.attention_downsample;
+
+  SamDecoderAttention<width, width, C.decoder_heads> self_attn;
+  SamDecoderAttention<width, inner, C.decoder_heads> cross_attn_token_to_image, cross_attn_image_to_token;
+  Linear<width, C.decoder_mlp> lin1;
+  Linear<C.decoder_mlp, width> lin2;
+  LayerNorm<width> norm1, norm2, norm3, norm4;
+
+  /// @param token_pe [N, T, width], the tokens as they entered the transformer
+  /// @param image_pe [1, g * g, width]
+  /// @param first whether this is the first block, whose self-attention takes no positions and has no residual
+  [[nodiscard]] TwoWayState forward(const TwoWayState& state, const at::Tensor& token_pe, const at::Tensor& image_pe,
+                                    bool first) const {
+    at::Tensor tokens = state.tokens;
+    if (first) {
+      tokens = self_attn.forward(tokens, tokens, tokens);
+    } else {
+      const at::Tensor placed = tokens.add(token_pe);
+      tokens = tokens.add(self_attn.forward(placed, placed, tokens));
+    }
+    tokens = norm1.forward(tokens);
+    const at::Tensor placed_image = state.image.add(image_pe);
+    tokens =
+        norm2.forward(tokens.add(cross_attn_token_to_image.forward(tokens.add(token_pe), placed_image, state.image)));
+    tokens = norm3.forward(tokens.add(lin2.forward(at::relu(lin1.forward(tokens)))));
+    const at::Tensor change = cross_attn_image_to_token.forward(placed_image, tokens.add(token_pe), tokens);
+    return {tokens, norm4.forward(state.image.add(change))};
+  }
+
+  template <class Visitor>
+  void for_each_parameter(const std::string& prefix, Visitor&& visit) {
+    self_attn.for_each_parameter(scoped(prefix, "self_attn"), visit);
+    norm1.for_each_parameter(scoped(prefix, "norm1"), visit);
+    cross_attn_token_to_image.for_each_parameter(scoped(prefix, "cross_attn_token_to_image"), visit);
+    norm2.for_each_parameter(scoped(prefix, "norm2"), visit);
+    lin1.for_each_parameter(scoped(prefix, "mlp.lin1"), visit);
+    lin2.for_each_parameter(scoped(prefix, "mlp.lin2"), visit);
+    norm3.for_each_parameter(scoped(prefix, "norm3"), visit);
+    norm4.for_each_parameter(scoped(prefix, "norm4"), visit);
+    cross_attn_image_to_token.for_each_parameter(scoped(prefix, "cross_attn_image_to_token"), visit);
+  }
+};
+
+/// The decoder's transformer: two-way blocks, then a last attention of the tokens to the image.
+template <SamConfig C>
+struct SamTwoWayTransformer {
+  static constexpr dim width = C.prompt_dim;
+
+  std::array<SamTwoWayBlock<C>, static_cast<std::size_t>(C.decoder_layers)> layers;
+  SamDecoderAttention<width, width / C.attention_downsample, C.decoder_heads> final_attn_token_to_image;
+  LayerNorm<width> norm_final_attn;
+
+  /// @param tokens [N, T, width]
+  /// @param image [1 or N, g * g, width], image embedding with the dense prompt added
+  /// @param image_pe [1, g * g, width]
+  /// @return both after the transformer; the image has batch N
+  [[nodiscard]] TwoWayState forward(const at::Tensor& tokens, const at::Tensor& image,
+                                    const at::Tensor& image_pe) const {
+    TwoWayState state{tokens, image};
+    for (std::size_t i = 0; i < layers.size(); ++i) state = layers[i].forward(state, tokens, image_pe, i == 0);
+    const at::Tensor attended =
+        final_attn_token_to_image.forward(state.tokens.add(tokens), state.image.add(image_pe), state.image);
+    return {norm_final_attn.forward(state.tokens.add(attended)), state.image};
+  }
+
+  template <class Visitor>
+  void for_each_parameter(const std::string& prefix, Visitor&& visit) {
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      layers[i].for_each_parameter(scoped(prefix, "layers." + std::to_string(i)), visit);
+    }
+    final_attn_token_to_image.for_each_parameter(scoped(prefix, "final_attn_token_to_image"), visit);
+    norm_final_attn.for_each_parameter(scoped(prefix, "norm_final_attn"), visit);
+  }
+};
+
+}  // namespace lisa
