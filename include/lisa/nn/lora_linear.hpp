@@ -38,8 +38,8 @@ struct LoraLinear {
     if (!lora_A.defined()) return;
     const at::Tensor update = at::matmul(lora_B.to(at::kFloat), lora_A.to(at::kFloat));  // [Out, In]
     base.weight = base.weight.to(at::kFloat).add(update, scaling(L)).to(base.weight.scalar_type());
-    lora_A = {};
-    lora_B = {};
+    lora_A = at::Tensor();
+    lora_B = at::Tensor();
   }
 
   template <class Visitor>
