@@ -4,6 +4,7 @@
 #include <rapidcheck.h>
 
 #include <cstddef>
+#include <iomanip>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -95,4 +96,14 @@ TEST_CASE("long text is cut with its full length said") {
 TEST_CASE("quoted adds double quotes") {
   CHECK(lisa::quoted("name") == "\"name\"");
   CHECK(lisa::quoted("a\tb") == "\"a\\x09b\"");
+}
+
+TEST_CASE("quoted is the library's own for every kind of text, beside <iomanip> too") {
+  using lisa::quoted;
+  std::string text = "a\n";
+  const std::string constant = text;
+  CHECK(quoted(text) == "\"a\\x0a\"");
+  CHECK(quoted(constant) == "\"a\\x0a\"");
+  CHECK(quoted(std::string("a\n")) == "\"a\\x0a\"");
+  CHECK(quoted(std::string_view("a\n")) == "\"a\\x0a\"");
 }

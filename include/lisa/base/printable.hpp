@@ -49,4 +49,16 @@ namespace lisa {
   return '"' + printable(text, limit) + '"';
 }
 
+// Overloads that fit exactly: without them a call with a string would choose std::quoted, by argument-dependent lookup,
+// wherever <iomanip> has been included.
+[[nodiscard]] inline std::string quoted(const std::string& text, std::size_t limit = 120) {
+  return quoted(std::string_view(text), limit);
+}
+[[nodiscard]] inline std::string quoted(std::string& text, std::size_t limit = 120) {
+  return quoted(std::string_view(text), limit);
+}
+[[nodiscard]] inline std::string quoted(const char* text, std::size_t limit = 120) {
+  return quoted(std::string_view(text), limit);
+}
+
 }  // namespace lisa
