@@ -4,29 +4,24 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "lisa/base/error.hpp"
 #include "lisa/base/printable.hpp"
+#include "lisa/text/image_placeholder.hpp"
 #include "lisa/text/piece_joiner.hpp"
 #include "lisa/text/sentencepiece_model.hpp"
 #include "lisa/text/tokenizer_settings.hpp"
 #include "lisa/text/utf8.hpp"
 
 namespace lisa {
-
-/// Stands for the image in a sequence of token ids (LISA utils/utils.py, IMAGE_TOKEN_INDEX).
-inline constexpr std::int64_t image_token_id = -200;
-/// Where the image goes in a prompt.
-inline constexpr std::string_view image_placeholder = "<image>";
 
 /// Text to token ids and back, equal to the slow LlamaTokenizer of transformers 4.31.0, with which LISA's checkpoints
 /// were trained: text is split at added and special tokens (leftmost, longest first), tokens added as plain strings
