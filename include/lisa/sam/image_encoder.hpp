@@ -40,7 +40,7 @@ struct SamImageAttention {
     for (const WindowRun& rows : window_runs(x.size(1), side)) {
       for (const WindowRun& columns : window_runs(x.size(2), side)) {
         const at::Tensor windows = windows_of(projected, rows, columns, 3);
-        const at::Tensor q = windows.select(0, 0).reshape({-1, rows.extent, columns.extent, head_dim(C)});
+        const at::Tensor q = windows.select(0, 0).contiguous().view({-1, rows.extent, columns.extent, head_dim(C)});
         const at::Tensor k = keys(windows, 1, side), v = keys(windows, 2, side);
         const at::Tensor attended = relative_attention(q, k, v, rel_h, rel_w);
         windows_of(out, rows, columns, 1).select(0, 0).copy_(attended.view(windows.sizes().slice(1)));
@@ -72,7 +72,7 @@ struct SamImageAttention {
   [[nodiscard]] at::Tensor keys(const at::Tensor& windows, dim part, dim side) const {
     const at::Tensor tokens = windows.select(0, part);  // [B, ny, nx, heads, h, w, head_dim]
     const dim h = tokens.size(4), w = tokens.size(5);
-    if (h == side && w == side) return tokens.reshape({-1, side * side, head_dim(C)});
+    if (h == side && w == side) return tokens.contiguous().view({-1, side * side, head_dim(C)});
     const at::Tensor padding = qkv.bias.view({3, C.heads, 1, 1, head_dim(C)}).select(0, part);
     at::Tensor padded =
         padding.expand({tokens.size(0), tokens.size(1), tokens.size(2), C.heads, side, side, head_dim(C)})

@@ -5,45 +5,39 @@
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
-#include <ATen/ops/relu.h>
 #include <ATen/ops/stack.h>
 
 #include <array>
 #include <string>
+#include <vector>
 
+#include "lisa/config/mlp.hpp"
 #include "lisa/config/sam.hpp"
 #include "lisa/nn/expect_shape.hpp"
 #include "lisa/nn/layer_norm_2d.hpp"
-#include "lisa/nn/linear.hpp"
+#include "lisa/nn/mlp.hpp"
 #include "lisa/nn/parameter.hpp"
 #include "lisa/sam/prompt_encoder.hpp"
 #include "lisa/sam/two_way_transformer.hpp"
 
 namespace lisa {
 
-/// Perceptron of the mask decoder: `Layers` linear layers with ReLU between them, named `layers.N`.
+/// Perceptron of the mask decoder: `Layers` linear layers with ReLU between them, under the names `layers.N`.
 template <dim In, dim Hidden, dim Out, dim Layers>
 struct SamMlp {
-  static_assert(Layers >= 2, "SamMlp: needs at least 2 layers");
-
-  Linear<In, Hidden> first;
-  std::array<Linear<Hidden, Hidden>, static_cast<std::size_t>(Layers - 2)> middle;
-  Linear<Hidden, Out> last;
+  Mlp<In, Out, MlpConfig{.hidden = Hidden, .layers = Layers}, Activation::relu> mlp;
 
   /// x [..., In] -> [..., Out].
-  [[nodiscard]] at::Tensor forward(const at::Tensor& x) const {
-    at::Tensor h = at::relu(first.forward(x));
-    for (const auto& layer : middle) h = at::relu(layer.forward(h));
-    return last.forward(h);
-  }
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x) const { return mlp.forward(x); }
 
   template <class Visitor>
   void for_each_parameter(const std::string& prefix, Visitor&& visit) {
-    first.for_each_parameter(scoped(prefix, "layers.0"), visit);
-    for (std::size_t i = 0; i < middle.size(); ++i) {
-      middle[i].for_each_parameter(scoped(prefix, "layers." + std::to_string(i + 1)), visit);
+    const auto name = [&](dim layer) { return scoped(prefix, "layers." + std::to_string(layer)); };
+    mlp.first.for_each_parameter(name(0), visit);
+    for (std::size_t i = 0; i < mlp.middle.size(); ++i) {
+      mlp.middle[i].for_each_parameter(name(static_cast<dim>(i) + 1), visit);
     }
-    last.for_each_parameter(scoped(prefix, "layers." + std::to_string(Layers - 1)), visit);
+    if constexpr (Layers > 1) mlp.last.for_each_parameter(name(Layers - 1), visit);
   }
 };
 

@@ -3,6 +3,8 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/eye.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/softmax.h>
 
 #include <algorithm>
@@ -15,12 +17,31 @@ namespace lisa {
 /// Scores held at once by `relative_attention`, in elements: small enough to stay in a core's outer cache.
 inline constexpr dim default_score_elements = dim{1} << 20;
 
+namespace detail {
+
+/// Position terms of a block of queries along one axis of the keys, for adding to scores.
+/// @param term [..., side]: one value for each coordinate of the axis
+/// @param axis 0 where the term depends on the key's row, 1 on its column
+/// @return a tensor that broadcasts to [..., side, side]
+[[nodiscard]] inline at::Tensor over_keys(const at::Tensor& term, dim axis) {
+  const dim side = term.size(-1);
+  // Elementwise kernels are slow when the innermost dimension is short, as in windows; the product with a 0-1 matrix,
+  // which is exact, writes the repeated values out several times faster than broadcasting reads them.
+  constexpr dim short_row = 32;
+  if (side >= short_row) return term.unsqueeze(axis == 0 ? -1 : -2);
+  const at::Tensor identity = at::eye(side, term.options());
+  const at::Tensor repeated = axis == 0 ? identity.repeat_interleave(side, 1) : identity.repeat({1, side});
+  return at::matmul(term, repeated).unflatten(-1, {side, side});
+}
+
+}  // namespace detail
+
 /// Attention over a square of keys with decomposed relative positions:
 /// softmax(scale q k^T + q . rel_h[query row, key row] + q . rel_w[query column, key column]) v, where the position
 /// terms take the unscaled q. Rounding follows the original (add_decomposed_rel_pos): scaled q, scores, and the scores
 /// after each of the two additions are rounded to the tensors' dtype.
 /// @param q [N, h, w, d], queries at the first h rows and w columns of the square; contiguous
-/// @param k, v [N, side * side, d]
+/// @param k, v [N, side * side, d], contiguous
 /// @param rel_h, rel_w [side, side, d] as `relative_positions` gives them
 /// @param score_elements bound on the scores held at once; at least one row of queries is computed at a time
 /// @return [N, h, w, d]
@@ -32,13 +53,11 @@ inline constexpr dim default_score_elements = dim{1} << 20;
   const at::Tensor row_term =
       at::bmm(q.transpose(0, 1).reshape({h, batch * w, d}), rel_h.narrow(0, 0, h).transpose(1, 2))
           .view({h, batch, w, side})
-          .transpose(0, 1)
-          .unsqueeze(-1);  // [N, h, w, side, 1]
+          .transpose(0, 1);  // [N, h, w, side]
   const at::Tensor column_term =
       at::bmm(q.permute({2, 0, 1, 3}).reshape({w, batch * h, d}), rel_w.narrow(0, 0, w).transpose(1, 2))
           .view({w, batch, h, side})
-          .permute({1, 2, 0, 3})
-          .unsqueeze(-2);  // [N, h, w, 1, side]
+          .permute({1, 2, 0, 3});  // [N, h, w, side]
   const at::Tensor scaled = q.mul(1.0 / std::sqrt(static_cast<double>(d)));
   const at::Tensor keys = k.transpose(1, 2);  // [N, d, side * side]
 
@@ -51,8 +70,10 @@ inline constexpr dim default_score_elements = dim{1} << 20;
     for (dim y = 0; y < h; y += rows) {
       const dim ys = std::min(rows, h - y);
       const auto part = [&](const at::Tensor& t) { return t.narrow(0, n, ns).narrow(1, y, ys); };
-      at::Tensor scores = at::bmm(part(scaled).reshape({ns, ys * w, d}), keys.narrow(0, n, ns));
-      scores.view({ns, ys, w, side, side}).add_(part(row_term)).add_(part(column_term));
+      const at::Tensor scores = at::bmm(part(scaled).reshape({ns, ys * w, d}), keys.narrow(0, n, ns));
+      scores.view({ns, ys, w, side, side})
+          .add_(detail::over_keys(part(row_term), 0))
+          .add_(detail::over_keys(part(column_term), 1));
       part(out).copy_(at::bmm(at::softmax(scores, -1), v.narrow(0, n, ns)).view({ns, ys, w, d}));
     }
   }
