@@ -95,8 +95,10 @@ struct SamMaskDecoder {
 
     const at::Tensor output_tokens = at::cat({iou_token, mask_tokens}).expand({n, -1, -1});
     const at::Tensor tokens = at::cat({output_tokens, prompts.sparse}, 1);  // [N, 1 + mask tokens + T, d]
-    const at::Tensor image = image_embedding.add(prompts.dense).flatten(2).transpose(1, 2).contiguous();
-    const at::Tensor positions = dense_pe.flatten(1).t().contiguous().unsqueeze(0);  // [1, g * g, d]
+    // Left as transposed views of [.., d, g * g], as in the original: at::linear then rounds the product before it adds
+    // the bias, and in bf16 the mask logits move by some percent when those roundings differ.
+    const at::Tensor image = image_embedding.contiguous().add(prompts.dense).flatten(2).transpose(1, 2);
+    const at::Tensor positions = dense_pe.flatten(1).t().unsqueeze(0);  // [1, g * g, d]
     const TwoWayState state = transformer.forward(tokens, image, positions);
 
     const auto [first, count] = range(which);
