@@ -41,7 +41,7 @@ inline constexpr std::array<std::string_view, 5> answers{
 };
 
 /// `text` with `value` in place of its slot. @throws InputError when the text has no such slot
-[[nodiscard]] inline std::string fill(std::string_view text, std::string_view slot, std::string_view value) {
+[[nodiscard]] inline std::string fill_slot(std::string_view text, std::string_view slot, std::string_view value) {
   const std::size_t at = text.find(slot);
   if (at == std::string_view::npos)
     throw InputError("template", "found no " + std::string(slot) + " in \"" + std::string(text) + "\"");
