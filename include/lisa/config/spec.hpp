@@ -43,4 +43,21 @@ concept ModelSpec = std::is_empty_v<S> && requires {
   requires detail::ConfigMember<decltype(S::visual_projector), MlpConfig>;
 };
 
+/// The numbers of a specification as a value, for code that meets specifications at run time.
+struct SpecConfigs {
+  std::string_view name;
+  LlamaConfig llm;
+  LoraConfig lora;
+  ClipConfig vision;
+  SamConfig sam;
+  MlpConfig seg;
+  MlpConfig visual_projector;
+  bool operator==(const SpecConfigs&) const = default;
+};
+
+template <ModelSpec S>
+[[nodiscard]] constexpr SpecConfigs spec_configs() {
+  return {S::name, S::llm, S::lora, S::vision, S::sam, S::seg, S::visual_projector};
+}
+
 }  // namespace lisa

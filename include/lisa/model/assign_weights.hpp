@@ -23,10 +23,15 @@ namespace lisa {
 /// The files a model is put together from. A LISA checkpoint holds everything but the vision tower; the base weights
 /// of a training start hold less: LLaVA's folder and SAM's own file.
 struct WeightFiles {
-  TensorArchive checkpoint;
-  std::optional<TensorArchive> vision_tower;  ///< CLIP folder, names `vision_model.*`
-  std::optional<TensorArchive> sam;           ///< SAM's own .pth, names without prefix
-  std::optional<TensorArchive> adapter;       ///< PEFT folder with lora_A / lora_B
+  /// An archive with the path it was asked for, for messages.
+  struct Source {
+    std::string path;
+    TensorArchive archive;
+  };
+  Source checkpoint;
+  std::optional<Source> vision_tower;  ///< CLIP folder, names `vision_model.*`
+  std::optional<Source> sam;           ///< SAM's own .pth, names without prefix
+  std::optional<Source> adapter;       ///< PEFT folder with lora_A / lora_B
 };
 
 /// A tensor's name without what PEFT wraps around it: `base_model.model.X.base_layer.weight` and
@@ -95,10 +100,11 @@ class NamedTensors {
 template <ModelSpec S>
 class WeightAssignment {
  public:
-  WeightAssignment(Lisa<S>& model, const WeightFiles& files) : model_(model), files_(files), main_(files.checkpoint) {
-    if (files.vision_tower) tower_.emplace(*files.vision_tower);
-    if (files.sam) sam_.emplace(*files.sam);
-    if (files.adapter) adapter_.emplace(*files.adapter);
+  WeightAssignment(Lisa<S>& model, const WeightFiles& files)
+      : model_(model), files_(files), main_(files.checkpoint.archive) {
+    if (files.vision_tower) tower_.emplace(files.vision_tower->archive);
+    if (files.sam) sam_.emplace(files.sam->archive);
+    if (files.adapter) adapter_.emplace(files.adapter->archive);
   }
 
   void run(Precision precision, at::Device device) {

@@ -10,9 +10,15 @@
 #include <vector>
 
 #include "lisa/config/dim.hpp"
-#include "lisa/text/tokenizer.hpp"
+#include "lisa/text/image_placeholder.hpp"
 
 namespace lisa {
+
+/// Embeddings of token ids, [T, hidden], computed on `device`.
+template <class Backbone>
+[[nodiscard]] at::Tensor embed_ids(const Backbone& llm, std::span<const std::int64_t> ids, at::Device device) {
+  return llm.embed(at::tensor(at::IntArrayRef(ids.data(), ids.size()), at::kLong).to(device));
+}
 
 /// A prompt as the language model's positions: every text token is one, an image is one per visual token. The keys say
 /// what stands at each position, so that two prompts share a cache exactly as far as their keys agree.

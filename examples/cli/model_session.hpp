@@ -1,0 +1,60 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "lisa/model/load.hpp"
+#include "lisa/model/predictor.hpp"
+#include "spec_entry.hpp"
+
+namespace lisa::program {
+
+/// The session of one specification.
+template <ModelSpec S>
+class SpecSession final : public ModelSession {
+ public:
+  SpecSession(const std::string& folder, const LoadOptions& options, const ConversationTemplate& style)
+      : loaded_(load<S>(folder, options)), predictor_(loaded_, style) {}
+
+  void set_image(const Image& image) override { predictor_.set_image(image); }
+  Answer ask(std::string_view question, const AskOptions& options) override {
+    return predictor_.ask(question, options);
+  }
+  std::vector<Answer> ask_each(const std::vector<std::string>& questions, const AskOptions& options) override {
+    return predictor_.ask_each(questions, options);
+  }
+  void reset() override { predictor_.reset(); }
+
+  [[nodiscard]] at::Tensor full_size_logits(const AnswerMask& mask) const override {
+    return lisa::full_size_logits(mask.low_res_logits, predictor_.image());
+  }
+  [[nodiscard]] std::vector<std::int64_t> answer_ids(std::string_view text) const override {
+    std::vector<std::int64_t> ids = loaded_.tokenizer.encode_continuation(text);
+    ids.push_back(loaded_.tokenizer.eos());
+    return ids;
+  }
+  [[nodiscard]] std::string prompt() const override { return predictor_.conversation().prompt(); }
+  [[nodiscard]] std::string chat_text(const Answer& answer) const override {
+    std::vector<std::int64_t> ids = answer.prompt_ids;
+    ids.insert(ids.end(), answer.answer_ids.begin(), answer.answer_ids.end());
+    return lisa::chat_text(loaded_.tokenizer, ids);
+  }
+  [[nodiscard]] const std::vector<std::string>& warnings() const override { return loaded_.warnings; }
+  void require_intact() const override { loaded_.require_intact(); }
+
+ private:
+  LoadedModel<S> loaded_;
+  Predictor<S> predictor_;
+};
+
+template <ModelSpec S>
+[[nodiscard]] SpecEntry entry_of() {
+  return {.configs = spec_configs<S>(),
+          .open = [](const std::string& folder, const LoadOptions& options, const ConversationTemplate& style)
+              -> std::unique_ptr<ModelSession> { return std::make_unique<SpecSession<S>>(folder, options, style); }};
+}
+
+}  // namespace lisa::program

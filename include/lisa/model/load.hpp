@@ -1,0 +1,78 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "lisa/base/error.hpp"
+#include "lisa/checkpoint/archive.hpp"
+#include "lisa/checkpoint/config_json.hpp"
+#include "lisa/model/assign_weights.hpp"
+#include "lisa/model/lisa_model.hpp"
+#include "lisa/model/load_options.hpp"
+#include "lisa/model/loaded_model.hpp"
+#include "lisa/text/tokenizer_files.hpp"
+
+namespace lisa {
+
+namespace detail {
+
+/// The folder of the vision tower, or nothing when the checkpoint has the tower's weights itself.
+inline std::optional<std::string> vision_tower_folder(const std::string& folder, const std::string& named_in_config,
+                                                      const TensorArchive& checkpoint, const LoadOptions& options) {
+  if (!options.vision_tower.empty()) return options.vision_tower;
+  const auto inside = checkpoint.tensors.lower_bound("model.vision_tower.vision_tower.");
+  if (inside != checkpoint.tensors.end() && inside->first.starts_with("model.vision_tower.vision_tower.")) return {};
+  for (const auto& candidate :
+       {std::filesystem::path(named_in_config), std::filesystem::path(folder) / named_in_config}) {
+    std::error_code ignored;
+    if (!named_in_config.empty() && std::filesystem::is_directory(candidate, ignored)) return candidate.string();
+  }
+  throw InputError((std::filesystem::path(folder) / "config.json").string(), "mm_vision_tower",
+                   found_expected(quoted(named_in_config) + ", which is no folder here",
+                                  "the vision tower's folder (give it as vision_tower, --vision-tower)"));
+}
+
+/// What modules compute once from their weights.
+template <ModelSpec S>
+void prepare(Lisa<S>& model, const LoadOptions& options) {
+  if constexpr (requires { model.llm.merge_adapters(); })
+    if (options.merge_adapter) model.llm.merge_adapters();
+  if constexpr (requires { model.llm.prepare(); }) model.llm.prepare();
+  const auto positional = options.fp32_positional_encoding ? PositionalPrecision::fp32 : PositionalPrecision::weights;
+  if constexpr (requires { model.mask_decoder.prepare(positional); }) model.mask_decoder.prepare(positional);
+}
+
+}  // namespace detail
+
+/// Loads a checkpoint in the published layout into a model: config.json, tokenizer files, weights in .bin or
+/// .safetensors, whole or in shards, and the vision tower. Weights stay mapped where dtype and device allow.
+/// @throws IoError, FormatError, LimitError  for files that cannot be read or break their format
+/// @throws MismatchError  every field or tensor in which the files differ from the specification, in one report
+template <ModelSpec S>
+[[nodiscard]] LoadedModel<S> load(const std::string& folder, const LoadOptions& options = {}) {
+  const CheckpointConfig config = read_checkpoint_config(folder);
+  require_same_config<S>(config);
+  const ArchiveOptions archive_options{.verify_crc = options.verify_crc, .check_finite = options.check_finite};
+  const auto source = [&](const std::string& path) {
+    return WeightFiles::Source{path, read_archive(path, archive_options)};
+  };
+  WeightFiles files{.checkpoint = source(folder), .vision_tower = {}, .sam = {}, .adapter = {}};
+  LoadedModel<S> loaded(load_tokenizer(folder));
+  loaded.tokenizer.check_embedding_rows(S::llm.vocab);
+  const auto tower = detail::vision_tower_folder(folder, config.vision_tower, files.checkpoint.archive, options);
+  if (tower) {
+    require_same_tower<S>(*tower);
+    files.vision_tower = source(*tower);
+  }
+  if (!options.sam.empty()) files.sam = source(options.sam);
+  if (!options.adapter.empty()) files.adapter = source(options.adapter);
+  assign_weights(loaded.model, files, options.precision, options.device);
+  detail::prepare(loaded.model, options);
+  return loaded;
+}
+
+}  // namespace lisa

@@ -1,0 +1,193 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "lisa/base/error.hpp"
+#include "lisa/image/image.hpp"
+#include "lisa/model/answer.hpp"
+#include "lisa/model/answer_questions.hpp"
+#include "lisa/model/loaded_model.hpp"
+#include "lisa/model/prepared_image.hpp"
+#include "lisa/model/prompt_cache.hpp"
+#include "lisa/text/conversation.hpp"
+
+namespace lisa {
+
+/// Answers questions about an image, in conversation:
+///
+///     Predictor predictor(model);
+///     predictor.set_image(read_image("kitchen.jpg"));
+///     Answer first = predictor.ask("What holds the hot drink? Please output segmentation mask.");
+///     Answer next = predictor.ask("And the thing next to it?");
+///
+/// The image is encoded once. The language model's cache is kept over turns, over conversations on one image and, for
+/// the system text, over images; only what a prompt adds is run. Not for use from several threads at once.
+/// @tparam S  the model's specification
+template <ModelSpec S>
+class Predictor {
+ public:
+  /// @param model  must outlive the predictor
+  /// @param style  the prompt template; LISA uses llava_v1 for every checkpoint
+  explicit Predictor(const LoadedModel<S>& model, const ConversationTemplate& style = llava_v1)
+      : model_(&model), style_(style), cache_(Lisa<S>::Backbone::make_cache()), conversation_(empty_conversation()) {}
+
+  /// Takes an image and starts a new conversation about it. Runs the vision tower; the image encoder runs at the first
+  /// mask, or now when `masks_now`. An image that cannot be used leaves the predictor as it was.
+  /// @throws InputError for an image without pixels or of an extreme aspect ratio
+  void set_image(const Image& image, bool masks_now = false) {
+    StageTimes times;
+    auto prepared = std::make_unique<PreparedImage>(
+        prepare_image(model_->model, image, model_->sam_preprocess, model_->clip_preprocess, times));
+    if (masks_now) ensure_embedding(model_->model, *prepared, times);
+    image_ = std::move(prepared);
+    ++image_serial_;
+    image_times_ = times;
+    reset();
+  }
+
+  [[nodiscard]] bool has_image() const noexcept { return image_ != nullptr; }
+
+  /// Starts a new conversation about the same image.
+  void reset() {
+    conversation_ = empty_conversation();
+    history_.clear();
+  }
+
+  /// Answers the next question of the conversation. After an error the conversation is as it was before.
+  /// @throws InputError without an image, for a blank question, one that holds "<image>", a prompt longer than the
+  ///         model's context, or options out of range
+  Answer ask(std::string_view question, const AskOptions& options = {}) {
+    require_image();
+    Conversation next = conversation_;
+    next.add_user(question);
+    std::vector<std::int64_t> ids = history_;
+    if (ids.empty()) {
+      ids = model_->tokenizer.encode_with_images(next.prompt());
+    } else {
+      const auto more = model_->tokenizer.encode_continuation(conversation_.continuation(question));
+      ids.insert(ids.end(), more.begin(), more.end());
+    }
+    Answer answer = std::move(
+        answer_questions<S>(model_->model, model_->tokenizer, {question_about(ids, history_.size(), cache_, options)})
+            .front());
+    next.add_assistant(without_placeholders(answer.text));
+    remember(answer);
+    conversation_ = std::move(next);
+    add_image_times(answer.times);
+    return answer;
+  }
+
+  /// Answers each question as the first of a conversation of its own, all in one batch. The conversation of `ask` is
+  /// not touched. Answers equal those of asking one at a time.
+  /// @throws InputError as `ask`; `options.trace` must be empty, since it holds one answer
+  std::vector<Answer> ask_each(const std::vector<std::string>& questions, const AskOptions& options = {}) {
+    require_image();
+    if (options.trace != nullptr) throw InputError("trace", "found a batch of questions, expected a single one");
+    std::vector<std::vector<std::int64_t>> prompts;
+    for (const std::string& question : questions) {
+      Conversation conversation = empty_conversation();
+      conversation.add_user(question);
+      prompts.push_back(model_->tokenizer.encode_with_images(conversation.prompt()));
+    }
+    if (prompts.empty()) return {};
+    run_common_prefix(prompts);
+    std::vector<PromptCache> caches;
+    for (std::size_t i = 0; i < prompts.size(); ++i) caches.push_back(cache_.fork());
+    std::vector<Question> batch;
+    for (std::size_t i = 0; i < prompts.size(); ++i)
+      batch.push_back(question_about(std::move(prompts[i]), 0, caches[i], options));
+    std::vector<Answer> answers = answer_questions<S>(model_->model, model_->tokenizer, batch);
+    add_image_times(answers.front().times);
+    return answers;
+  }
+
+  /// The conversation so far, as the text that the model reads.
+  [[nodiscard]] const Conversation& conversation() const noexcept { return conversation_; }
+
+  /// The image as the model sees it. @throws InputError without an image
+  [[nodiscard]] const PreparedImage& image() const {
+    require_image();
+    return *image_;
+  }
+
+ private:
+  void require_image() const {
+    if (image_ == nullptr) throw InputError("image", "found none, expected set_image before a question");
+  }
+
+  [[nodiscard]] Conversation empty_conversation() const {
+    return Conversation(style_, model_->image_start_end ? image_mark : bare_image_mark);
+  }
+
+  [[nodiscard]] Question question_about(std::vector<std::int64_t> ids, std::size_t asked_from, PromptCache& cache,
+                                        const AskOptions& options) const {
+    return {.image = image_.get(),
+            .image_serial = image_serial_,
+            .ids = std::move(ids),
+            .asked_from = asked_from,
+            .cache = &cache,
+            .options = &options};
+  }
+
+  /// A model may write "<image>" as ordinary text; a conversation's text would take it for an image.
+  [[nodiscard]] static std::string without_placeholders(std::string text) {
+    for (std::size_t at = text.find(image_placeholder); at != std::string::npos; at = text.find(image_placeholder))
+      text.erase(at, image_placeholder.size());
+    return text;
+  }
+
+  /// The next prompt begins with this one and its answer, closed by the end token when the answer was cut short.
+  void remember(const Answer& answer) {
+    history_ = answer.prompt_ids;
+    history_.insert(history_.end(), answer.answer_ids.begin(), answer.answer_ids.end());
+    if (history_.back() != model_->tokenizer.eos()) history_.push_back(model_->tokenizer.eos());
+  }
+
+  /// Runs what all prompts begin with, so that their caches are copies of one.
+  void run_common_prefix(const std::vector<std::vector<std::int64_t>>& prompts) {
+    const c10::InferenceMode no_gradients;
+    const PromptRows first(prompts.front(), Lisa<S>::visual_tokens, image_serial_);
+    dim shared = first.size() - 1;
+    for (const auto& prompt : prompts) {
+      const PromptRows rows(prompt, Lisa<S>::visual_tokens, image_serial_);
+      shared = std::min({shared, rows.size() - 1, first.common_prefix(rows.keys())});
+    }
+    const dim reused = std::min(shared, first.common_prefix(cache_.keys()));
+    const std::vector<std::int64_t> keys(first.keys().begin(), first.keys().begin() + shared);
+    cache_.restart(reused, keys);
+    if (reused == shared) return;
+    const auto& llm = model_->model.llm;
+    const at::Tensor rows =
+        first
+            .embeddings(
+                reused,
+                [&](std::span<const std::int64_t> ids) { return embed_ids(llm, ids, image_->visual_rows.device()); },
+                image_->visual_rows)
+            .narrow(0, 0, shared - reused);
+    const Segment segment{rows.size(0), &cache_.cache()};
+    (void)llm.forward(rows, {&segment, 1});
+  }
+
+  /// The image's own stages are reported once, with the first answer after them.
+  void add_image_times(StageTimes& times) {
+    times.preprocess += std::exchange(image_times_.preprocess, 0.0);
+    times.vision_tower += std::exchange(image_times_.vision_tower, 0.0);
+    times.image_encoder += std::exchange(image_times_.image_encoder, 0.0);
+  }
+
+  const LoadedModel<S>* model_;
+  ConversationTemplate style_;
+  PromptCache cache_;
+  Conversation conversation_;
+  std::vector<std::int64_t> history_;     ///< ids of the conversation so far, empty before its first answer
+  std::unique_ptr<PreparedImage> image_;  ///< its address stays while answers refer to it
+  std::int64_t image_serial_ = 0;
+  StageTimes image_times_;
+};
+
+}  // namespace lisa

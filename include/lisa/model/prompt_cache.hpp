@@ -1,0 +1,48 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "lisa/llm/kv_cache.hpp"
+
+namespace lisa {
+
+/// A key/value cache that knows what stands at its positions (see `PromptRows`), so that the next prompt continues
+/// where it first differs: the system text is run once for all images, an image once for all questions, a conversation
+/// once for all its turns.
+class PromptCache {
+ public:
+  explicit PromptCache(KvCache cache) : cache_(std::move(cache)) {}
+
+  [[nodiscard]] KvCache& cache() noexcept { return cache_; }
+
+  /// Keys of the positions that have been run.
+  [[nodiscard]] std::span<const std::int64_t> keys() const {
+    return std::span(keys_).first(std::min(keys_.size(), static_cast<std::size_t>(cache_.length())));
+  }
+
+  /// Forgets all but the first `length` positions and announces the keys of the prompt to run behind them.
+  void restart(dim length, const std::vector<std::int64_t>& prompt_keys) {
+    cache_.truncate(length);
+    keys_ = prompt_keys;
+  }
+
+  /// Announces the next token of an answer. It counts once the cache has run it.
+  void push(std::int64_t token) { keys_.push_back(token); }
+
+  /// A copy with storage of its own.
+  [[nodiscard]] PromptCache fork() const {
+    PromptCache copy(cache_.fork());
+    copy.keys_ = keys_;
+    return copy;
+  }
+
+ private:
+  KvCache cache_;
+  std::vector<std::int64_t> keys_;  ///< may run ahead of the cache by what has been announced only
+};
+
+}  // namespace lisa
