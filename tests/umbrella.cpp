@@ -1,10 +1,11 @@
-// What a user's file sees, for a second compiler: the umbrella header where it exists, and every template instantiated.
+// What a user's file sees, for a second compiler: the umbrella header and the members of every preset.
 #if __has_include("lisa/lisa.hpp")
 #include "lisa/lisa.hpp"
 #endif
-#include "lisa/nn/layer_norm.hpp"
-#include "lisa/nn/linear.hpp"
+#include "lisa/model/lisa_model.hpp"
 
-template struct lisa::Linear<8, 4>;
-template struct lisa::Linear<8, 4, lisa::Bias::no>;
-template struct lisa::LayerNorm<8>;
+template class lisa::Lisa<lisa::Lisa7B>;
+template class lisa::Lisa<lisa::Lisa13BLlama2>;
+template class lisa::Lisa<lisa::Lisa7BLlava15>;
+template class lisa::Lisa<lisa::Lisa7BSamL>;
+template class lisa::Lisa<lisa::Lisa7BSamB>;

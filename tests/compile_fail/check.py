@@ -6,6 +6,7 @@ expects it; without such lines it must be accepted.
 """
 
 import collections
+import os
 import re
 import subprocess
 import sys
@@ -18,13 +19,16 @@ def main(arguments):
         return 2
     with open(source, encoding="utf-8") as file:
         expected = re.findall(r"//\s*expect:\s*(.+?)\s*$", file.read(), re.MULTILINE)
-    run = subprocess.run([*compiler, source], capture_output=True, text=True, check=False)
-    errors = [line for line in run.stderr.splitlines() if re.search(r"\berror:", line)]
+    # LC_ALL: the compiler's own words in English, with plain quotation marks.
+    run = subprocess.run([*compiler, source], capture_output=True, text=True, check=False,
+                         env={**os.environ, "LC_ALL": "C"})
+    # Only what the compiler says, not the source lines that it quotes: those hold the text of every static_assert.
+    said = [line for line in run.stderr.splitlines() if re.search(r"\b(error|note):", line)]
     if not expected:
         print(run.stderr or "accepted, as expected")
         return 0 if run.returncode == 0 else 1
     missing = [text for text, times in collections.Counter(expected).items()
-               if sum(text in line for line in errors) < times]
+               if sum(text in line for line in said) < times]
     for text in missing:
         print(f"the compiler did not say: {text}")
     if run.returncode == 0:
