@@ -43,8 +43,8 @@ inline constexpr std::array<StoredDtypeInfo, 10> stored_dtypes{{
 struct StoredTensor {
   std::string name;
   StoredDtype dtype = StoredDtype::f32;
-  std::vector<std::int64_t> shape;
-  std::vector<std::int64_t> strides;  ///< in elements; empty: dense, row-major
+  std::vector<std::int64_t> shape = {};
+  std::vector<std::int64_t> strides = {};  ///< in elements; empty: dense, row-major
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
 };
