@@ -8,10 +8,13 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <set>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "lisa/base/error.hpp"
 #include "lisa/config/spec.hpp"
 #include "lisa/llm/kv_cache.hpp"
 #include "lisa/llm/llama.hpp"
@@ -44,10 +47,10 @@ enum class StopReason { end_token, max_new_tokens, callback, forced_answer };
 
 /// One sequence to continue.
 struct GenerationRequest {
-  KvCache* cache = nullptr;  ///< positions already run; the prompt rows continue it
+  KvCache* cache = nullptr;  ///< its own, with the positions already run; the prompt rows continue it
   at::Tensor prompt;         ///< [T, hidden] embeddings of the rest of the prompt, T >= 1
   SamplingOptions sampling;
-  dim max_new_tokens = 512;
+  dim max_new_tokens = 512;  ///< >= 1
   std::int64_t end_token = -1;
   std::int64_t seg_token = -1;
   Segmentation segmentation = Segmentation::automatic;
@@ -78,6 +81,25 @@ struct GeneratedAnswer {
   StopReason stopped_by = StopReason::end_token;
 };
 
+/// Throws InputError when a request cannot be continued; every defect is named with the request's number.
+inline void validate(const std::vector<GenerationRequest>& requests) {
+  Defects defects;
+  std::set<const KvCache*> caches;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const GenerationRequest& request = requests[i];
+    const auto add = [&](const std::string& defect) { defects.add("request " + std::to_string(i) + ": " + defect); };
+    if (request.cache == nullptr || !caches.insert(request.cache).second)
+      add("cache: " + found_expected(request.cache == nullptr ? "none" : "that of another request", "one of its own"));
+    if (!request.prompt.defined() || request.prompt.dim() != 2 || request.prompt.size(0) < 1)
+      add("prompt: " + found_expected("no rows", "[T, hidden] with T >= 1"));
+    if (request.max_new_tokens < 1)
+      add("max_new_tokens: " + found_expected(std::to_string(request.max_new_tokens), "at least 1"));
+    if (request.segmentation == Segmentation::forced && request.seg_token < 0)
+      add("seg_token: " + found_expected(std::to_string(request.seg_token), "the id that forced segmentation adds"));
+  }
+  if (!defects.empty()) throw InputError("generation", defects.report("wrong requests"));
+}
+
 namespace detail {
 
 /// The state of `generate`: which sequences still grow and what each has said.
@@ -86,6 +108,7 @@ class Generation {
  public:
   Generation(const Backbone& llm, const std::vector<GenerationRequest>& requests, const GenerationObserver& observer)
       : llm_(llm), observer_(observer) {
+    validate(requests);
     for (std::size_t i = 0; i < requests.size(); ++i)
       voices_.push_back({i, &requests[i], Sampler(requests[i].sampling)});
   }
@@ -182,7 +205,7 @@ class Generation {
 
   std::int64_t next_token(Voice& voice, const at::Tensor& logits, dim index, bool last) const {
     const GenerationRequest& request = *voice.request;
-    if (!request.forced_answer.empty()) return request.forced_answer[static_cast<std::size_t>(index)];
+    if (!request.forced_answer.empty()) return forced_token(request, index, logits.size(0));
     if (voice.end_next) return request.end_token;
     at::Tensor allowed = logits;
     if (request.segmentation == Segmentation::off && request.seg_token >= 0) {
@@ -198,7 +221,15 @@ class Generation {
     return token;
   }
 
-  /// Leaves the voices that need another step, and their states.
+  static std::int64_t forced_token(const GenerationRequest& request, dim index, dim vocab) {
+    const std::int64_t token = request.forced_answer[static_cast<std::size_t>(index)];
+    if (token < 0 || token >= vocab)
+      throw InputError("forced answer",
+                       found_expected("token id " + std::to_string(token), "0 to " + std::to_string(vocab - 1)));
+    return token;
+  }
+
+  /// Leaves the voices that need another step.
   void keep_growing() {
     std::erase_if(voices_, [](const Voice& voice) { return voice.done() && !voice.state_wanted; });
   }
@@ -247,7 +278,8 @@ class Generation {
 /// step's matrix products; a sequence's answer is that of running it alone, up to the rounding of those products.
 /// Each token is run once: the last token of an answer is chosen but not run, and its position is not in the cache.
 /// @tparam SegPolicy  which hidden state belongs to a `[SEG]`
-/// @throws InputError when a sequence outgrows the model's context or the logits are not finite
+/// @throws InputError when a request is wrong, a sequence outgrows the model's context or the logits are not finite;
+///         the caches then hold the positions of the steps that were complete
 template <class SegPolicy, class Backbone>
 [[nodiscard]] std::vector<GeneratedAnswer> generate(const Backbone& llm, const std::vector<GenerationRequest>& requests,
                                                     const GenerationObserver& observer = {}) {

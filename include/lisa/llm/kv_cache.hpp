@@ -12,16 +12,29 @@
 
 namespace lisa {
 
-/// Keys and values of one sequence, every layer. Grows by doubling up to its capacity limit; `truncate` forgets the
-/// newest positions, so that a later prompt with the same beginning continues from there.
+/// Keys and values of one sequence, every layer. Its storage grows by half up to the limit; `truncate` forgets the
+/// newest positions, so that a later prompt with the same beginning continues from there. Move-only, because a copy
+/// would share the storage; `fork` gives a sequence of its own.
 class KvCache {
  public:
   /// @param limit longest sequence in positions; `append` beyond it throws InputError
-  explicit KvCache(dim layers, dim limit) : layers_(static_cast<std::size_t>(layers)), limit_(limit) {}
+  KvCache(dim layers, dim limit) : layers_(static_cast<std::size_t>(layers)), limit_(limit) {}
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
+  KvCache(KvCache&&) = default;
+  KvCache& operator=(KvCache&&) = default;
+  ~KvCache() = default;
 
   /// Positions held by every layer.
   [[nodiscard]] dim length() const noexcept { return length_; }
   [[nodiscard]] dim limit() const noexcept { return limit_; }
+
+  /// Throws InputError unless `rows` more positions fit.
+  void require_room(dim rows) const {
+    if (length_ + rows > limit_)
+      throw InputError("sequence", found_expected(std::to_string(length_ + rows) + " positions",
+                                                  "at most " + std::to_string(limit_) + ", the model's context"));
+  }
 
   /// Stores the rows of one layer behind the `length()` valid ones and returns all keys and values up to and
   /// including them. The rows become part of the sequence when `advance` is called after the last layer.
@@ -34,6 +47,7 @@ class KvCache {
   [[nodiscard]] KeysValues append(dim layer, const at::Tensor& key, const at::Tensor& value) {
     Layer& slot = layers_[static_cast<std::size_t>(layer)];
     const dim rows = key.size(1);
+    require_room(rows);
     reserve(slot, key, length_ + rows);
     slot.keys.narrow(1, length_, rows).copy_(key);
     slot.values.narrow(1, length_, rows).copy_(value);
@@ -47,12 +61,12 @@ class KvCache {
 
   /// A cache with the same content and storage of its own.
   [[nodiscard]] KvCache fork() const {
-    KvCache copy = *this;
-    for (Layer& layer : copy.layers_) {
-      if (!layer.keys.defined()) continue;
-      layer.keys = layer.keys.narrow(1, 0, length_).clone();
-      layer.values = layer.values.narrow(1, 0, length_).clone();
-    }
+    KvCache copy(static_cast<dim>(layers_.size()), limit_);
+    copy.length_ = length_;
+    if (length_ == 0) return copy;
+    for (std::size_t i = 0; i < layers_.size(); ++i)
+      copy.layers_[i] = {layers_[i].keys.narrow(1, 0, length_).clone(),
+                         layers_[i].values.narrow(1, 0, length_).clone()};
     return copy;
   }
 
@@ -63,18 +77,16 @@ class KvCache {
   };
 
   void reserve(Layer& layer, const at::Tensor& rows, dim needed) const {
-    if (needed > limit_)
-      throw InputError("sequence", found_expected(std::to_string(needed) + " positions",
-                                                  "at most " + std::to_string(limit_) + ", the model's context"));
     const dim capacity = layer.keys.defined() ? layer.keys.size(1) : 0;
     if (needed <= capacity) return;
     // A first prompt of ordinary length and its answer fit without another copy.
     const dim grown = std::min(limit_, std::max(needed + 64, capacity + capacity / 2));
-    for (at::Tensor* held : {&layer.keys, &layer.values}) {
-      const at::Tensor larger = at::empty({rows.size(0), grown, rows.size(2)}, rows.options());
-      if (length_ > 0) larger.narrow(1, 0, length_).copy_(held->narrow(1, 0, length_));
-      *held = larger;
-    }
+    const auto enlarged = [&](const at::Tensor& held) {
+      at::Tensor larger = at::empty({rows.size(0), grown, rows.size(2)}, rows.options());
+      if (length_ > 0) larger.narrow(1, 0, length_).copy_(held.narrow(1, 0, length_));
+      return larger;
+    };
+    layer = Layer{enlarged(layer.keys), enlarged(layer.values)};
   }
 
   std::vector<Layer> layers_;

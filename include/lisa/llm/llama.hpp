@@ -166,15 +166,18 @@ struct Llama {
 
   /// Runs packed rows through all blocks and the final norm, and advances the caches.
   /// @param x         [rows, hidden], the rows of all segments in order
-  /// @param segments  their row counts sum to `rows`; each cache must have room (InputError otherwise)
+  /// @param segments  their row counts sum to `rows`; each has a cache of its own, or none
   /// @return          [rows, hidden], the last hidden states
+  /// @throws InputError when a sequence would outgrow the context; the caches then hold what they held before
   [[nodiscard]] at::Tensor forward(const at::Tensor& x, std::span<const Segment> segments) const {
+    require_room(segments);
     at::Tensor hidden = x;
     for (std::size_t layer = 0; layer < layers.size(); ++layer)
       hidden = layers[layer].forward(hidden, segments, static_cast<dim>(layer), rotary);
+    hidden = norm.forward(hidden);
     for (const Segment& segment : segments)
       if (segment.cache != nullptr) segment.cache->advance(segment.rows);
-    return norm.forward(hidden);
+    return hidden;
   }
 
   /// hidden [rows, hidden] -> logits [rows, vocab].
@@ -204,6 +207,13 @@ struct Llama {
   /// Folds loaded adapters into the weights.
   void merge_adapters() {
     for_each_projection([](const std::string&, auto& projection) { projection.merge_adapter(); });
+  }
+
+ private:
+  static void require_room(std::span<const Segment> segments) {
+    const KvCache none = make_cache();
+    for (const Segment& segment : segments)
+      (segment.cache == nullptr ? none : *segment.cache).require_room(segment.rows);
   }
 };
 

@@ -1,8 +1,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/argmax.h>
-#include <ATen/ops/softmax.h>
 
 #include <algorithm>
 #include <cmath>
@@ -43,15 +41,18 @@ class Sampler {
  public:
   explicit Sampler(const SamplingOptions& options) : options_(options), random_(options.seed) { validate(options); }
 
-  /// logits [vocab], any floating dtype -> token id. Throws InputError when no logit is finite.
+  /// logits [vocab], any floating dtype -> token id. NaN is never chosen. Throws InputError when the
+  /// largest logit is not a finite number.
   [[nodiscard]] std::int64_t sample(const at::Tensor& logits) {
     const at::Tensor row = logits.to(at::kCPU, at::kFloat).contiguous();
     const std::span<const float> values(row.const_data_ptr<float>(), static_cast<std::size_t>(row.numel()));
     const auto largest = std::max_element(values.begin(), values.end(), [](float a, float b) {
       return a < b || (std::isnan(a) && !std::isnan(b));  // NaN never wins
     });
-    if (largest == values.end() || !(std::isfinite(*largest)))
-      throw InputError("logits", "found no finite value; the weights or the input hold NaN or infinity");
+    if (largest == values.end() || !std::isfinite(*largest))
+      throw InputError("logits",
+                       found_expected(largest == values.end() ? "no value" : std::to_string(*largest),
+                                      "a finite largest value; the weights or the input hold NaN or infinity"));
     if (options_.temperature == 0) return largest - values.begin();
     return draw(values, *largest);
   }
