@@ -15,6 +15,7 @@
 
 #include "lisa/base/error.hpp"
 #include "lisa/base/printable.hpp"
+#include "lisa/checkpoint/canonical_name.hpp"
 #include "lisa/checkpoint/config_json.hpp"
 #include "lisa/checkpoint/stored_tensor.hpp"
 #include "lisa/config/clip.hpp"
@@ -27,13 +28,13 @@ namespace lisa {
 
 /// The numbers of a LISA checkpoint of any size: what a specification holds.
 struct DerivedSpec {
-  std::string source;  ///< folder that the numbers come from
-  LlamaConfig llm;
-  LoraConfig lora;
-  ClipConfig vision;
-  SamConfig sam;
-  MlpConfig seg;
-  MlpConfig visual_projector;
+  std::string source{};  ///< folder that the numbers come from
+  LlamaConfig llm{};
+  LoraConfig lora{};
+  ClipConfig vision{};
+  SamConfig sam{};
+  MlpConfig seg{};
+  MlpConfig visual_projector{};
   bool adapter_found = false;        ///< `lora` was read from the files; otherwise it is LISA's recipe for training
   bool decoder_heads_given = false;  ///< `sam.decoder_heads` was given; otherwise it is SAM's own number
 };
@@ -58,17 +59,7 @@ class ShapeTable {
   static constexpr dim any = -1;
 
   explicit ShapeTable(std::span<const StoredTensor> tensors) {
-    for (const StoredTensor& tensor : tensors) shapes_.emplace(plain_name(tensor.name), tensor.shape);
-  }
-
-  /// Name without what PEFT puts around it: the prefix "base_model.model." and the adapter's name "default".
-  static std::string plain_name(std::string_view name) {
-    constexpr std::string_view prefix = "base_model.model.";
-    while (name.starts_with(prefix)) name.remove_prefix(prefix.size());
-    std::string plain(name);
-    constexpr std::string_view adapter = ".default.weight";
-    if (plain.ends_with(adapter)) plain.replace(plain.size() - adapter.size(), adapter.size(), ".weight");
-    return plain;
+    for (const StoredTensor& tensor : tensors) shapes_.emplace(canonical_name(tensor.name), tensor.shape);
   }
 
   [[nodiscard]] bool has(const std::string& name) const { return shapes_.contains(name); }
