@@ -38,7 +38,9 @@ class Tokenizer {
     for (std::size_t i = 0; i < whole_.size(); ++i)
       starts_[static_cast<unsigned char>(whole_[i].text.front())].push_back(i);
     for (std::vector<std::size_t>& same_start : starts_)
-      std::ranges::stable_sort(same_start, std::greater<>{}, [&](std::size_t i) { return whole_[i].text.size(); });
+      std::ranges::sort(same_start, {}, [&](std::size_t i) {
+        return std::pair(-static_cast<std::ptrdiff_t>(whole_[i].text.size()), i);  // longest first, then as given
+      });
   }
 
   /// Number of ids, added tokens included: the rows that the embedding must have.
