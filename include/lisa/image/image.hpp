@@ -16,6 +16,15 @@ struct ImageSize {
   bool operator==(const ImageSize&) const = default;
 };
 
+/// Part of an image, in pixels.
+struct Rect {
+  int x = 0;
+  int y = 0;
+  int width = 0;
+  int height = 0;
+  bool operator==(const Rect&) const = default;
+};
+
 /// An 8-bit RGB picture as decoders, preprocessing and drawing share it.
 struct Image {
   int width = 0;

@@ -24,15 +24,6 @@ enum class Resample {
   bicubic,   ///< Keys' cubic with a = -0.5, radius 2
 };
 
-/// Part of an image, in pixels.
-struct Rect {
-  int x = 0;
-  int y = 0;
-  int width = 0;
-  int height = 0;
-  bool operator==(const Rect&) const = default;
-};
-
 namespace resize_detail {
 
 inline constexpr int precision_bits = 22;  // 8-bit input, 2 bits of headroom, 32-bit sums (Pillow, Resample.c)
