@@ -10,7 +10,6 @@
 
 #include "lisa/base/error.hpp"
 #include "lisa/image/image.hpp"
-#include "lisa/image/parallel_rows.hpp"
 
 namespace lisa {
 
@@ -63,18 +62,16 @@ class BitMask {
 /// height * width values, row by row. Throws InputError for an empty size.
 [[nodiscard]] inline BitMask mask_from_logits(const float* logits, ImageSize size, float threshold = 0.0F) {
   BitMask mask(size);
-  parallel_rows(size.height, [&](int begin, int end) {
-    for (int y = begin; y < end; ++y) {
-      const float* source = logits + static_cast<std::size_t>(y) * static_cast<std::size_t>(size.width);
-      BitMask::Word* word = mask.row(y);
-      for (int x = 0; x < size.width; x += BitMask::word_bits, ++word) {
-        const int count = std::min(BitMask::word_bits, size.width - x);
-        BitMask::Word bits = 0;
-        for (int i = 0; i < count; ++i) bits |= static_cast<BitMask::Word>(source[x + i] > threshold) << i;
-        *word = bits;
-      }
+  for (int y = 0; y < size.height; ++y) {
+    const float* source = logits + static_cast<std::size_t>(y) * static_cast<std::size_t>(size.width);
+    BitMask::Word* word = mask.row(y);
+    for (int x = 0; x < size.width; x += BitMask::word_bits, ++word) {
+      const int count = std::min(BitMask::word_bits, size.width - x);
+      BitMask::Word bits = 0;
+      for (int i = 0; i < count; ++i) bits |= static_cast<BitMask::Word>(source[x + i] > threshold) << i;
+      *word = bits;
     }
-  });
+  }
   return mask;
 }
 
@@ -82,14 +79,12 @@ class BitMask {
 [[nodiscard]] inline std::vector<std::uint8_t> mask_bytes(const BitMask& mask, std::uint8_t foreground = 1) {
   const auto width = static_cast<std::size_t>(mask.width());
   std::vector<std::uint8_t> bytes(width * static_cast<std::size_t>(mask.height()));
-  parallel_rows(mask.height(), [&](int begin, int end) {
-    for (int y = begin; y < end; ++y) {
-      const BitMask::Word* words = mask.row(y);
-      std::uint8_t* out = bytes.data() + static_cast<std::size_t>(y) * width;
-      for (std::size_t x = 0; x < width; ++x)
-        out[x] = (words[x / BitMask::word_bits] >> (x % BitMask::word_bits) & 1) != 0 ? foreground : 0;
-    }
-  });
+  for (int y = 0; y < mask.height(); ++y) {
+    const BitMask::Word* words = mask.row(y);
+    std::uint8_t* out = bytes.data() + static_cast<std::size_t>(y) * width;
+    for (std::size_t x = 0; x < width; ++x)
+      out[x] = (words[x / BitMask::word_bits] >> (x % BitMask::word_bits) & 1) != 0 ? foreground : 0;
+  }
   return bytes;
 }
 

@@ -16,7 +16,6 @@
 #include "lisa/base/error.hpp"
 #include "lisa/image/image.hpp"
 #include "lisa/image/mask.hpp"
-#include "lisa/image/parallel_rows.hpp"
 #include "lisa/image/polygon.hpp"
 
 namespace lisa {
@@ -104,21 +103,19 @@ inline std::vector<std::string> wrap(std::string_view text, int width, const Sty
 
 /// Mixes `color` into the pixels of `mask`: out = (pixel + color) / 2.
 inline void blend(Image& image, const BitMask& mask, const Color& color) {
-  parallel_rows(image.height, [&](int begin, int end) {
-    for (int y = begin; y < end; ++y) {
-      const BitMask::Word* words = mask.row(y);
-      for (int x = 0; x < image.width; ++x) {
-        const BitMask::Word word = words[x / BitMask::word_bits];
-        if (word == 0) {
-          x |= BitMask::word_bits - 1;  // the loop goes on with the next word
-          continue;
-        }
-        if ((word >> (x % BitMask::word_bits) & 1) == 0) continue;
-        std::uint8_t* pixel = image.row(y) + static_cast<std::size_t>(x) * 3;
-        for (std::size_t c = 0; c < 3; ++c) pixel[c] = static_cast<std::uint8_t>((pixel[c] + color[c]) / 2);
+  for (int y = 0; y < image.height; ++y) {
+    const BitMask::Word* words = mask.row(y);
+    for (int x = 0; x < image.width; ++x) {
+      const BitMask::Word word = words[x / BitMask::word_bits];
+      if (word == 0) {
+        x |= BitMask::word_bits - 1;  // the loop goes on with the next word
+        continue;
       }
+      if ((word >> (x % BitMask::word_bits) & 1) == 0) continue;
+      std::uint8_t* pixel = image.row(y) + static_cast<std::size_t>(x) * 3;
+      for (std::size_t c = 0; c < 3; ++c) pixel[c] = static_cast<std::uint8_t>((pixel[c] + color[c]) / 2);
     }
-  });
+  }
 }
 
 /// The number of a mask on its largest part, as far from that part's border as possible.

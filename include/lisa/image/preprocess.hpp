@@ -9,7 +9,6 @@
 
 #include "lisa/base/error.hpp"
 #include "lisa/image/image.hpp"
-#include "lisa/image/parallel_rows.hpp"
 #include "lisa/image/resize.hpp"
 
 namespace lisa {
@@ -116,19 +115,17 @@ struct SamPixels {
 inline void normalize_planes(const Image& image, const LevelTable& table, int side, float* out) {
   const auto width = static_cast<std::size_t>(side);
   const std::size_t plane = width * width;
-  parallel_rows(side, [&](int begin, int end) {
-    for (int y = begin; y < end; ++y) {
-      float* const row = out + static_cast<std::size_t>(y) * width;
-      const int filled = y < image.height ? image.width : 0;
-      for (std::size_t c = 0; c < 3; ++c) {
-        float* const target = row + c * plane;
-        const float* const level = table[c].data();
-        const std::uint8_t* const source = filled > 0 ? image.row(y) + c : nullptr;
-        for (int x = 0; x < filled; ++x) target[x] = level[source[static_cast<std::size_t>(x) * 3]];
-        std::fill(target + filled, target + side, 0.0F);
-      }
+  for (int y = 0; y < side; ++y) {
+    float* const row = out + static_cast<std::size_t>(y) * width;
+    const int filled = y < image.height ? image.width : 0;
+    for (std::size_t c = 0; c < 3; ++c) {
+      float* const target = row + c * plane;
+      const float* const level = table[c].data();
+      const std::uint8_t* const source = filled > 0 ? image.row(y) + c : nullptr;
+      for (int x = 0; x < filled; ++x) target[x] = level[source[static_cast<std::size_t>(x) * 3]];
+      std::fill(target + filled, target + side, 0.0F);
     }
-  });
+  }
 }
 
 }  // namespace lisa
