@@ -231,3 +231,25 @@ TEST_CASE("a vision tower of another size is named with both values") {
                                    "crop_size: found 224, expected 336"}},
                         [] { require_same_tower<Wide>(golden + "clip_a"); }) == "");
 }
+
+TEST_CASE("adapter configs of PEFT") {
+  const auto parse = [](const std::string& text) { return parse_adapter_config(parse_json(text, "a.json"), "a.json"); };
+  CHECK(parse(R"({"peft_type": "LORA", "r": 8, "lora_alpha": 16, "lora_dropout": 0.05, "bias": "none",
+                  "fan_in_fan_out": false, "modules_to_save": null, "rank_pattern": {},
+                  "target_modules": ["model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj"]})") ==
+        LoraConfig{});
+  CHECK(parse(R"({"r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "target_modules": ["down_proj"]})") ==
+        LoraConfig{.rank = 4, .alpha = 8, .dropout = 0, .q = false, .v = false, .down = true});
+  CHECK(parse(R"({"r": 4, "lora_alpha": 8, "target_modules": ".*q_proj"})").rank == 4);
+  CHECK(!read_adapter_config(golden + "model_a").has_value());
+  const auto check = [&](const char* row, const char* text, std::vector<std::string> words) {
+    CHECK(broken_promises({.row = row, .kind = ErrorKind::format, .file = "a.json", .words = std::move(words)},
+                          [&] { (void)parse(text); }) == "");
+  };
+  check("76", "{}", {"2 defects", "r: missing", "lora_alpha: missing"});
+  check("78", R"({"r": 0, "lora_alpha": -1})", {"r: found the number 0", "lora_alpha"});
+  check("77", R"({"r": "8", "lora_alpha": 16, "target_modules": 3})", {"the string", "target_modules"});
+  check("kind", R"({"r": 8, "lora_alpha": 16, "use_dora": true, "bias": "all"})", {"use_dora", "bias"});
+  check("target", R"({"r": 8, "lora_alpha": 16, "target_modules": ["lm_head"]})", {"lm_head"});
+  check("extra", R"({"r": 8, "lora_alpha": 16, "modules_to_save": ["lm_head"]})", {"modules_to_save"});
+}

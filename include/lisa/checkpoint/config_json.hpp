@@ -6,15 +6,19 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include "lisa/base/error.hpp"
 #include "lisa/base/printable.hpp"
 #include "lisa/config/clip.hpp"
 #include "lisa/config/llama.hpp"
+#include "lisa/config/lora.hpp"
 #include "lisa/config/spec.hpp"
 #include "lisa/files/json.hpp"
 #include "lisa/files/json_fields.hpp"
@@ -164,6 +168,22 @@ inline void read_triple(const Json& file, const char* name, std::array<double, 3
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = (*list)[i].get<double>();
 }
 
+/// Marks the projections that `target_modules` lists by the last part of their names.
+inline void read_target_modules(JsonFields& adapter, LoraConfig& config) {
+  const Json* const targets = adapter.find("target_modules");
+  if (targets == nullptr || targets->is_string()) return;
+  if (!targets->is_array()) return adapter.wrong("target_modules", *targets, "an array of names");
+  for (const Json& target : *targets) {
+    const std::string name = target.is_string() ? target.get<std::string>() : std::string();
+    bool known = false;
+    fields(config, [&](std::string_view projection, auto& value) {
+      if constexpr (std::same_as<std::remove_cvref_t<decltype(value)>, bool>)
+        if (name == projection || name.ends_with("." + std::string(projection))) known = value = true;
+    });
+    if (!known) adapter.wrong("target_modules", target, "a projection of the language model");
+  }
+}
+
 /// Adds "name: found X, expected Y" for every number of `expected` that differs.
 template <class Config, class Ignored>
 void compare_numbers(const Config& expected, const Config& found, Ignored&& ignored, Defects& differences) {
@@ -268,6 +288,42 @@ void compare_numbers(const Config& expected, const Config& found, Ignored&& igno
   std::error_code ignored;
   if (!std::filesystem::exists(std::filesystem::symlink_status(path, ignored))) return std::nullopt;
   return parse_preprocessor_config(read_json(path), shown_path(path));
+}
+
+/// Reads a parsed adapter_config.json of a PEFT folder: rank, alpha, dropout and the adapted projections, by the last
+/// part of their names. A pattern instead of a list of names leaves the projections to the tensors.
+/// @throws FormatError naming every field that is missing, wrong or asks for a kind of adapter other than plain LoRA
+[[nodiscard]] inline LoraConfig parse_adapter_config(const Json& json, const std::string& file) {
+  Defects defects;
+  JsonFields adapter(json, defects);
+  detail::throw_config_defects(defects, file);
+  LoraConfig config{.q = false, .v = false};
+  adapter.require("r", "the rank");
+  config.rank = adapter.integer("r", 1, largest_config_number).value_or(config.rank);
+  adapter.require("lora_alpha", "a number");
+  config.alpha = adapter.number("lora_alpha", 0, 1e6).value_or(config.alpha);
+  if (const Json* dropout = adapter.find("lora_dropout"); dropout != nullptr && *dropout == Json(0))
+    config.dropout = 0;
+  else
+    config.dropout = adapter.number("lora_dropout", 0, 1).value_or(0);
+  detail::require_value(adapter, "peft_type", "LORA");
+  detail::require_value(adapter, "bias", "none");
+  for (const std::string_view variant : {"fan_in_fan_out", "use_rslora", "use_dora"})
+    detail::require_value(adapter, variant, false);
+  for (const std::string_view extra : {"rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform"})
+    if (const Json* value = adapter.find(extra); value != nullptr && !value->empty())
+      adapter.wrong(extra, *value, "nothing");
+  detail::read_target_modules(adapter, config);
+  detail::throw_config_defects(defects, file);
+  return config;
+}
+
+/// adapter_config.json of a folder; nothing where the folder has none.
+[[nodiscard]] inline std::optional<LoraConfig> read_adapter_config(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "adapter_config.json";
+  std::error_code ignored;
+  if (!std::filesystem::exists(std::filesystem::symlink_status(path, ignored))) return std::nullopt;
+  return parse_adapter_config(read_json(path), shown_path(path));
 }
 
 /// Fields in which a checkpoint's config.json differs from a specification. `max_position_embeddings` counts only where

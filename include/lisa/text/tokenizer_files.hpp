@@ -63,7 +63,7 @@ inline void read_special_tokens(const Json& file, bool plain, TokenizerSettings&
   }
   const std::string more = "additional_special_tokens";
   if (const Json* list = fields.find(more)) {
-    if (!list->is_array()) fields.wrong(more, *list, "an array");
+    if (!list->is_array()) return fields.wrong(more, *list, "an array");
     std::erase_if(settings.special, [&](const SpecialToken& old) { return old.role == more; });
     for (const Json& value : *list)
       if (auto token = special_token(value, more, true, defects)) settings.special.push_back(*std::move(token));
