@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <random>
 #include <string>
 #include <vector>
@@ -65,6 +67,40 @@ void decode_png_file(benchmark::State& state) {
   count_pixels(state);
 }
 BENCHMARK(decode_png_file)->Apply(sizes);
+
+/// A baseline JPEG of quality 90 with halved chroma, as cameras write it.
+std::vector<std::uint8_t> jpeg_file(Image image) {
+  jpeg_compress_struct writer{};
+  jpeg_error_mgr errors{};
+  writer.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&writer);
+  unsigned char* data = nullptr;
+  unsigned long bytes = 0;
+  jpeg_mem_dest(&writer, &data, &bytes);
+  writer.image_width = static_cast<JDIMENSION>(image.width);
+  writer.image_height = static_cast<JDIMENSION>(image.height);
+  writer.input_components = 3;
+  writer.in_color_space = JCS_RGB;
+  jpeg_set_defaults(&writer);
+  jpeg_set_quality(&writer, 90, TRUE);
+  jpeg_start_compress(&writer, TRUE);
+  for (int y = 0; y < image.height; ++y) {
+    JSAMPROW row = image.row(y);
+    jpeg_write_scanlines(&writer, &row, 1);
+  }
+  jpeg_finish_compress(&writer);
+  jpeg_destroy_compress(&writer);
+  std::vector<std::uint8_t> file(data, data + bytes);
+  std::free(data);
+  return file;
+}
+
+void decode_jpeg_file(benchmark::State& state) {
+  const std::vector<std::uint8_t> file = jpeg_file(photo(size_of(state)));
+  for (auto _ : state) benchmark::DoNotOptimize(decode_image(file, "bench.jpg"));
+  count_pixels(state);
+}
+BENCHMARK(decode_jpeg_file)->Apply(sizes);
 
 void write_png_picture(benchmark::State& state) {
   const Image image = photo(size_of(state));
@@ -146,5 +182,3 @@ void overlay(benchmark::State& state) {
 BENCHMARK(overlay)->Apply(sizes);
 
 }  // namespace
-
-BENCHMARK_MAIN();

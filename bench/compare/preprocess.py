@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Times preprocessing as the original does it (Pillow for resizing, numpy and torch for the rest where installed), on the
+"""Times decoding and preprocessing as the original does it (Pillow for resizing, numpy for the rest), on the
 sizes of bench/image_bench.cpp. Prints milliseconds, the best and the median of the runs.
 
-  pip install pillow numpy [torch];  python bench/compare/preprocess.py [RUNS]"""
+  pip install pillow numpy;  python bench/compare/preprocess.py [RUNS]"""
 
+import io
 import statistics
 import sys
 import time
@@ -57,7 +58,22 @@ def main():
     print(f"{'':24}{'best ms':>10}{'median ms':>11}")
     for width, height in ((640, 480), (1920, 1080), (3840, 2160)):
         array = photo(width, height)
-        for task in (sam_resize, sam_preprocess, clip_preprocess):
+        files = {}
+        for kind, options in (("png", {}), ("jpeg", {"quality": 90, "subsampling": 2})):
+            out = io.BytesIO()
+            Image.fromarray(array).save(out, kind, **options)
+            files[kind] = out.getvalue()
+
+        def decode_png(_):
+            return np.asarray(Image.open(io.BytesIO(files["png"])).convert("RGB"))
+
+        def decode_jpeg(_):
+            return np.asarray(Image.open(io.BytesIO(files["jpeg"])).convert("RGB"))
+
+        def write_png(picture):
+            Image.fromarray(picture).save(io.BytesIO(), "png")
+
+        for task in (decode_png, decode_jpeg, write_png, sam_resize, sam_preprocess, clip_preprocess):
             times = []
             for _ in range(runs):
                 start = time.perf_counter()

@@ -50,7 +50,7 @@ struct Style {
 
   explicit Style(int width)
       : font_scale(std::clamp(width / 1600.0, 0.45, 3.0)),
-        thickness(std::max(1, width / 640)),
+        thickness(std::max(1, width / 400)),
         line_height(static_cast<int>(34 * font_scale)),
         margin(static_cast<int>(10 * font_scale)) {}
 
@@ -118,34 +118,34 @@ inline void blend(Image& image, const BitMask& mask, const Color& color) {
   }
 }
 
-/// The number of a mask on its largest part, as far from that part's border as possible.
-inline void draw_number(cv::Mat& canvas, const std::vector<std::vector<cv::Point>>& contours, const std::string& number,
-                        const Style& style) {
-  const auto largest = std::max_element(contours.begin(), contours.end(), [](const auto& a, const auto& b) {
+/// The pixel of `mask` around its largest part that is farthest from background; -1, -1 in an empty mask.
+inline cv::Point deepest_pixel(const BitMask& mask, const MaskContours& contours) {
+  const auto largest = std::max_element(contours.outer.begin(), contours.outer.end(), [](const auto& a, const auto& b) {
     return cv::contourArea(a) < cv::contourArea(b);
   });
-  if (largest == contours.end()) return;
+  if (largest == contours.outer.end()) return {-1, -1};
   const cv::Rect box = cv::boundingRect(*largest);
   // A quarter of a megapixel tells the place well enough, whatever the picture's size.
-  const double scale = std::min(1.0, std::sqrt(262144.0 / (static_cast<double>(box.width) * box.height)));
-  const cv::Size small(std::max(1, static_cast<int>(box.width * scale)),
-                       std::max(1, static_cast<int>(box.height * scale)));
-  cv::Mat filled = cv::Mat::zeros(small.height + 2, small.width + 2, CV_8UC1);  // with a border of background
-  std::vector<cv::Point> shifted;
-  for (const cv::Point& p : *largest)
-    shifted.emplace_back(1 + static_cast<int>((p.x - box.x) * scale), 1 + static_cast<int>((p.y - box.y) * scale));
-  cv::fillPoly(filled, std::vector<std::vector<cv::Point>>{shifted}, cv::Scalar(1));
+  const int step = 1 + static_cast<int>(std::sqrt(static_cast<double>(box.width) * box.height / 262144.0));
+  const int rows = (box.height + step - 1) / step, columns = (box.width + step - 1) / step;
+  cv::Mat sampled = cv::Mat::zeros(rows + 2, columns + 2, CV_8UC1);  // with a border of background
+  for (int y = 0; y < rows; ++y)
+    for (int x = 0; x < columns; ++x)
+      sampled.at<std::uint8_t>(y + 1, x + 1) = mask.at(box.x + x * step, box.y + y * step) ? 1 : 0;
   cv::Mat distance;
-  cv::distanceTransform(filled, distance, cv::DIST_L2, 3);
+  cv::distanceTransform(sampled, distance, cv::DIST_L2, 3);
   cv::Point deepest;
   cv::minMaxLoc(distance, nullptr, nullptr, nullptr, &deepest);
+  return {box.x + std::max(0, deepest.x - 1) * step, box.y + std::max(0, deepest.y - 1) * step};
+}
+
+/// Draws the number of a mask centred on `place`, moved inside the picture where it would leave it.
+inline void draw_number(cv::Mat& picture, cv::Point place, const std::string& number, const Style& style) {
   const cv::Size text = style.text_size(number);
-  const int x = box.x + static_cast<int>((deepest.x - 1) / scale) - text.width / 2;
-  const int y = box.y + static_cast<int>((deepest.y - 1) / scale) + text.height / 2;
-  const cv::Point at(std::clamp(x, 0, std::max(0, canvas.cols - text.width)),
-                     std::clamp(y, text.height, std::max(text.height, canvas.rows - 1)));
-  style.draw(canvas, number, at, cv::Scalar(0, 0, 0), 2);
-  style.draw(canvas, number, at, cv::Scalar(255, 255, 255));
+  const cv::Point at(std::clamp(place.x - text.width / 2, 0, std::max(0, picture.cols - text.width)),
+                     std::clamp(place.y + text.height / 2, text.height, std::max(text.height, picture.rows - 1)));
+  style.draw(picture, number, at, cv::Scalar(0, 0, 0), 2);
+  style.draw(picture, number, at, cv::Scalar(255, 255, 255));
 }
 
 }  // namespace overlay_detail
@@ -191,14 +191,18 @@ inline void draw_number(cv::Mat& canvas, const std::vector<std::vector<cv::Point
   cv::Mat picture = canvas(cv::Rect(0, 0, image.width, image.height));
   cv::Mat(image.height, image.width, CV_8UC3, tinted.pixels.data()).copyTo(picture);
 
-  std::vector<std::vector<std::vector<cv::Point>>> contours;
+  std::vector<cv::Point> number_places;
   for (std::size_t i = 0; i < items.size(); ++i) {
-    contours.push_back(outer_contours(*items[i].mask));
+    const MaskContours contours = mask_contours(*items[i].mask);
     const cv::Scalar color = scalar(overlay_palette[i % overlay_palette.size()]);
-    cv::polylines(picture, contours.back(), true, cv::Scalar(0, 0, 0), style.thickness + 2, cv::LINE_8);
-    cv::polylines(picture, contours.back(), true, color, style.thickness, cv::LINE_8);
+    for (const auto* borders : {&contours.outer, &contours.holes}) {
+      cv::polylines(picture, *borders, true, cv::Scalar(0, 0, 0), style.thickness + 2, cv::LINE_8);
+      cv::polylines(picture, *borders, true, color, style.thickness, cv::LINE_8);
+    }
+    number_places.push_back(deepest_pixel(*items[i].mask, contours));
   }
-  for (std::size_t i = 0; i < items.size(); ++i) draw_number(picture, contours[i], std::to_string(i + 1), style);
+  for (std::size_t i = 0; i < items.size(); ++i)
+    if (number_places[i].x >= 0) draw_number(picture, number_places[i], std::to_string(i + 1), style);
 
   int y = image.height + style.margin;
   for (std::size_t i = 0; i < items.size(); ++i) {

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
+#include <utility>
 #include <vector>
 
 #include "lisa/image/image.hpp"
@@ -21,9 +21,14 @@ struct MaskPolygons {
   bool has_holes = false;      ///< a part has a hole, which COCO's polygons cannot express
 };
 
-/// Border pixels of every connected part of `mask` (8-connected), straight runs reduced to their ends.
-[[nodiscard]] inline std::vector<std::vector<cv::Point>> outer_contours(const BitMask& mask,
-                                                                        bool* has_holes = nullptr) {
+/// Border pixels of the connected parts of a mask (8-connected), straight runs reduced to their ends.
+struct MaskContours {
+  std::vector<std::vector<cv::Point>> outer;  ///< one per part
+  std::vector<std::vector<cv::Point>> holes;  ///< one per hole, on the pixels around it
+};
+
+/// Traces the borders of `mask`.
+[[nodiscard]] inline MaskContours mask_contours(const BitMask& mask) {
   const Rect box = bounding_box(mask);
   if (box.width == 0) return {};
   std::vector<std::uint8_t> bytes = mask_bytes(mask);
@@ -32,20 +37,19 @@ struct MaskPolygons {
   std::vector<cv::Vec4i> hierarchy;  // next, previous, first child, parent
   cv::findContours(whole(cv::Rect(box.x, box.y, box.width, box.height)), contours, hierarchy, cv::RETR_CCOMP,
                    cv::CHAIN_APPROX_SIMPLE, {box.x, box.y});
-  std::vector<std::vector<cv::Point>> outer;
-  for (std::size_t i = 0; i < contours.size(); ++i) {
-    const bool is_hole = hierarchy[i][3] >= 0;
-    if (!is_hole) outer.push_back(std::move(contours[i]));
-    if (is_hole && has_holes != nullptr) *has_holes = true;
-  }
-  return outer;
+  MaskContours result;
+  for (std::size_t i = 0; i < contours.size(); ++i)
+    (hierarchy[i][3] >= 0 ? result.holes : result.outer).push_back(std::move(contours[i]));
+  return result;
 }
 
 /// The outlines of `mask` in COCO's polygon form. A part too thin to have three border points is given as the rectangle
 /// of its pixels, so that no part is lost.
 [[nodiscard]] inline MaskPolygons mask_polygons(const BitMask& mask) {
+  const MaskContours contours = mask_contours(mask);
   MaskPolygons result;
-  for (const std::vector<cv::Point>& contour : outer_contours(mask, &result.has_holes)) {
+  result.has_holes = !contours.holes.empty();
+  for (const std::vector<cv::Point>& contour : contours.outer) {
     Polygon polygon;
     if (contour.size() < 3) {
       const cv::Rect box = cv::boundingRect(contour);
