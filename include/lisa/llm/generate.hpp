@@ -48,13 +48,13 @@ enum class StopReason { end_token, max_new_tokens, callback, forced_answer };
 /// One sequence to continue.
 struct GenerationRequest {
   KvCache* cache = nullptr;  ///< its own, with the positions already run; the prompt rows continue it
-  at::Tensor prompt;         ///< [T, hidden] embeddings of the rest of the prompt, T >= 1
-  SamplingOptions sampling;
+  at::Tensor prompt{};       ///< [T, hidden] embeddings of the rest of the prompt, T >= 1
+  SamplingOptions sampling{};
   dim max_new_tokens = 512;  ///< >= 1
   std::int64_t end_token = -1;
   std::int64_t seg_token = -1;
   Segmentation segmentation = Segmentation::automatic;
-  std::vector<std::int64_t> forced_answer;  ///< when not empty, exactly these tokens instead of chosen ones
+  std::vector<std::int64_t> forced_answer{};  ///< when not empty, exactly these tokens instead of chosen ones
 };
 
 /// A token at the moment it is chosen.
