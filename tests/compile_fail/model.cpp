@@ -64,7 +64,7 @@ struct LayerAsMaskDecoder : lisa::Lisa7B {
   template <class S>
   using MaskDecoder = OneLayer<256, 256>;
 };
-// expect: Lisa: Spec::MaskDecoder must be a module with prompt_dim and image_dim
+// expect: Lisa: Spec::MaskDecoder must be a module with prompt_dim, image_dim and low_res_side
 template class lisa::Lisa<LayerAsMaskDecoder>;
 
 struct NextHiddenState {
