@@ -101,6 +101,14 @@ TEST_CASE("keeping the size keeps the bytes") {
   }));
 }
 
+TEST_CASE("a picture large enough for several threads gives the same bytes as its parts") {
+  Image image = make_image({3000, 4000});
+  for (std::size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<std::uint8_t>(i * i >> 7);
+  const Image whole = resize(image, {1500, 2000}, Resample::bicubic);
+  for (const Rect region : {Rect{0, 0, 2000, 40}, Rect{3, 741, 1000, 40}, Rect{1900, 1460, 100, 40}})
+    CHECK(resize_region(image, {1500, 2000}, region, Resample::bicubic) == crop(whole, region));
+}
+
 TEST_CASE("wrong sizes and regions are named") {
   const Image image = make_image({4, 4});
   CHECK_THROWS_WITH_AS(resize(image, {0, 3}, Resample::bilinear),

@@ -114,7 +114,7 @@ inline std::vector<std::uint8_t> assemble(ImageSize size, std::uint8_t color_typ
   const std::size_t bytes = static_cast<std::size_t>(image.width) * 3;
   const std::vector<std::uint8_t> zeros(bytes);
   std::vector<std::uint8_t> rows((bytes + 1) * static_cast<std::size_t>(image.height));
-  parallel_rows(image.height, [&](int begin, int end) {
+  parallel_rows(image.height, 4 * static_cast<std::int64_t>(bytes) * image.height, [&](int begin, int end) {
     for (int y = begin; y < end; ++y)
       png_detail::filter_row(image.row(y), y == 0 ? zeros.data() : image.row(y - 1), bytes,
                              rows.data() + static_cast<std::size_t>(y) * (bytes + 1));

@@ -45,6 +45,10 @@ struct Taps {
   std::vector<int> count;           // number of input positions of each output
   std::vector<std::int32_t> value;  // [outputs, stride]
 
+  /// Multiply-adds of this pass over `lines` rows or columns of RGB pixels.
+  [[nodiscard]] std::int64_t multiply_adds(std::int64_t lines) const {
+    return lines * 3 * stride * static_cast<std::int64_t>(count.size());
+  }
   [[nodiscard]] const std::int32_t* of(int output) const {
     return value.data() + static_cast<std::size_t>(output) * static_cast<std::size_t>(stride);
   }
@@ -218,7 +222,7 @@ inline Image resize_columns(const Image& image, int width, int x, int columns, i
     return out;
   }
   const Taps taps = make_taps(image.width, width, x, columns, filter);
-  parallel_rows(rows, [&](int begin, int end) {
+  parallel_rows(rows, taps.multiply_adds(rows), [&](int begin, int end) {
     for (int y = begin; y < end; ++y) horizontal(image.row(first + y), image.width, taps, columns, out.row(y));
   });
   return out;
@@ -248,7 +252,7 @@ inline Image resize_columns(const Image& image, int width, int x, int columns, i
   const Image columns = resize_columns(image, size.width, region.x, region.width, first, rows, filter);
   Image out = make_image({region.height, region.width});
   const std::size_t bytes = static_cast<std::size_t>(region.width) * 3;
-  parallel_rows(region.height, [&](int begin, int end) {
+  parallel_rows(region.height, taps.multiply_adds(region.width), [&](int begin, int end) {
     for (int y = begin; y < end; ++y) {
       const auto i = static_cast<std::size_t>(y);
       vertical(columns.row(taps.first[i] - first), bytes, taps.of(y), taps.count[i], bytes, out.row(y));
