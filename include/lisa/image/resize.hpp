@@ -231,8 +231,9 @@ inline Image resize_columns(const Image& image, int width, int x, int columns, i
 }  // namespace resize_detail
 
 /// The part `region` of `image` resized to `size`, without computing the rest. Equal, byte for byte, to
-/// `Image.resize` of Pillow followed by `crop`: horizontal pass first, rounded to 8 bits, then the vertical one, with
-/// 22-bit fixed-point weights; a pass that keeps its size is skipped (Pillow, src/libImaging/Resample.c).
+/// `Image.resize` of Pillow 9.4, the version LISA pins, followed by `crop`: horizontal pass first, rounded to 8 bits,
+/// then the vertical one, with 22-bit fixed-point weights; a pass that keeps its size is skipped (src/libImaging/
+/// Resample.c). Pillow 13 takes the vertical pass first for some sizes, which moves a few bytes by rounding.
 /// Throws InputError for an invalid image, an empty size or a region that leaves it.
 [[nodiscard]] inline Image resize_region(const Image& image, ImageSize size, Rect region, Resample filter) {
   require_valid(image);
