@@ -124,6 +124,15 @@ inline void place_torch_tensor(const TorchTensor& tensor, const ZipMember* recor
                             .end = empty ? begin : begin + static_cast<std::uint64_t>(last + 1) * item});
 }
 
+/// Removes the `module.` that DataParallel puts before every name.
+inline void strip_parallel_prefix(TensorFile& result) {
+  constexpr std::string_view prefix = "module.";
+  const auto has_prefix = [&](const StoredTensor& tensor) { return tensor.name.starts_with(prefix); };
+  if (result.tensors.empty() || !std::all_of(result.tensors.begin(), result.tensors.end(), has_prefix)) return;
+  for (StoredTensor& tensor : result.tensors) tensor.name.erase(0, prefix.size());
+  result.warnings.push_back(result.file->name() + ": every name began with \"module.\"; the prefix was removed");
+}
+
 inline void read_torch_file(TensorFile& result, bool check_crc) {
   const MappedFile& file = *result.file;
   const std::vector<ZipMember> members = read_zip_directory(file.text(), file.name());
@@ -142,6 +151,7 @@ inline void read_torch_file(TensorFile& result, bool check_crc) {
     place_torch_tensor(tensor, found == records.end() ? nullptr : found->second, record_name, result, defects);
   }
   defects.throw_if_any();
+  strip_parallel_prefix(result);
 }
 
 }  // namespace detail

@@ -129,6 +129,7 @@ class TorchUnpickler {
 
  private:
   static constexpr std::size_t max_instructions = 4'000'000;
+  static constexpr std::size_t max_stack = 1'000'000;
   static constexpr std::size_t max_compounds = 1'000'000;
   static constexpr std::size_t max_memo = 500'000;
 
@@ -237,7 +238,12 @@ class TorchUnpickler {
            "one that torch.save writes (pickle protocol 2)");
   }
 
-  void push(PickleValue value) { stack_.push_back(value); }
+  void push(PickleValue value) {
+    if (stack_.size() == max_stack)
+      throw LimitError(file_, place(),
+                       found_expected("more than " + std::to_string(max_stack) + " values on the stack", "fewer"));
+    stack_.push_back(value);
+  }
 
   void push_compound(PickleKind kind, std::vector<PickleValue> items) {
     if (compounds_.size() == max_compounds)
