@@ -65,6 +65,15 @@ struct ShardNumber {
          name.find('\\') == std::string::npos && name.find('\0') == std::string::npos && name.size() <= 255;
 }
 
+[[nodiscard]] inline Json read_index_json(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  if (const std::optional<std::string> foreign = foreign_content(file.text()))
+    throw FormatError(file.name(), "", found_expected(*foreign, "an index in JSON"));
+  Json json = parse_json(file.text(), file.name());
+  file.require_intact();
+  return json;
+}
+
 inline void check_shard_names(const ShardIndex& index, FileDefects& defects) {
   std::map<std::string, std::string> shards;  // lower case -> as written
   std::map<std::string, std::string> tensors;
@@ -102,7 +111,7 @@ inline void check_shard_names(const ShardIndex& index, FileDefects& defects) {
 /// Throws IoError, FormatError, LimitError.
 [[nodiscard]] inline ShardIndex read_shard_index(const std::filesystem::path& path) {
   ShardIndex index{.file = shown_path(path), .shard_of = {}, .total_size = {}};
-  const Json json = read_json(path);
+  const Json json = detail::read_index_json(path);
   FileDefects defects(index.file);
   if (!json.is_object()) throw FormatError(index.file, "", found_expected(json.type_name(), "an object"));
   const auto map = json.find("weight_map");
