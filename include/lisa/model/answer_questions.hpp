@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/topk.h>
@@ -154,10 +155,16 @@ class OpenQuestion {
   }
 
   /// A trace has every level, also of an answer without masks: the image encoder then runs, and N is 0.
-  void trace_masks_of_none() {
-    if (!mask_tensors_.empty()) return;
-    seg_hidden_.push_back(question_.image->visual_rows.new_empty({0, question_.image->visual_rows.size(1)}));
-    mask_tensors_.push_back(make_masks(model_, *question_.image, seg_hidden_.back(), {}, answer_.times).second);
+  void trace_no_masks() {
+    ensure_embedding(model_, *question_.image, answer_.times);
+    const at::Tensor& rows = question_.image->visual_rows;
+    const ImageSize size = question_.image->sam.original_size;
+    constexpr dim side = Model::MaskDecoder::low_res_side;
+    seg_hidden_.push_back(rows.new_empty({0, rows.size(1)}));
+    mask_tensors_.push_back({.seg_vectors = rows.new_empty({0, Model::SegProjector::out_features}),
+                             .low_res_masks = at::empty({0, 1, side, side}),
+                             .iou_predictions = at::empty({0, 1}),
+                             .logits = at::empty({0, size.height, size.width})});
   }
 
   void write_trace();
@@ -181,7 +188,7 @@ inline at::Tensor pixel_tensor(const Image& image) {
 
 template <ModelSpec S>
 void OpenQuestion<S>::write_trace() {
-  trace_masks_of_none();
+  if (mask_tensors_.empty()) trace_no_masks();
   AnswerTrace& out = *trace();
   const PreparedImage& image = *question_.image;
   const auto ids = [](const std::vector<std::int64_t>& values) { return at::tensor(values, at::kLong); };

@@ -14,6 +14,7 @@
 #include "lisa/base/error.hpp"
 #include "lisa/base/printable.hpp"
 #include "lisa/checkpoint/archive.hpp"
+#include "lisa/checkpoint/canonical_name.hpp"
 #include "lisa/model/lisa_model.hpp"
 #include "lisa/model/part.hpp"
 #include "lisa/model/precision.hpp"
@@ -34,24 +35,12 @@ struct WeightFiles {
   std::optional<Source> adapter;       ///< PEFT folder with lora_A / lora_B
 };
 
-/// A tensor's name without what PEFT wraps around it: `base_model.model.X.base_layer.weight` and
-/// `X.lora_A.default.weight` become `X.weight` and `X.lora_A.weight`.
-[[nodiscard]] inline std::string canonical_name(std::string name) {
-  constexpr std::string_view wrapper = "base_model.model.";
-  if (name.starts_with(wrapper)) name.erase(0, wrapper.size());
-  for (const std::string_view infix : {".base_layer.", ".default."}) {
-    const std::size_t at = name.find(infix);
-    if (at != std::string::npos) name.replace(at, infix.size(), ".");
-  }
-  return name;
-}
-
 namespace detail {
 
 /// An archive by canonical names, which remembers the tensors that found their place.
-class NamedTensors {
+class CanonicalTensors {
  public:
-  explicit NamedTensors(const TensorArchive& archive) {
+  explicit CanonicalTensors(const TensorArchive& archive) {
     for (const auto& [name, tensor] : archive.tensors) by_name_.emplace(canonical_name(name), &tensor);
   }
 
@@ -181,7 +170,8 @@ class WeightAssignment {
       if (is_recomputed_buffer(name) || name.starts_with("model.vision_tower.")) return;
       extra_.add(printable(name) + ": found " + to_string(shape_of(tensor.value)));
     });
-    const auto unexpected = [&](const std::optional<NamedTensors>& tensors, const std::string& path, auto&& ignored) {
+    const auto unexpected = [&](const std::optional<CanonicalTensors>& tensors, const std::string& path,
+                                auto&& ignored) {
       if (!tensors) return;
       tensors->for_each_left([&](const std::string& name, const ArchivedTensor& tensor) {
         if (is_recomputed_buffer(name) || ignored(name)) return;
@@ -220,8 +210,8 @@ class WeightAssignment {
 
   Lisa<S>& model_;
   const WeightFiles& files_;
-  NamedTensors main_;
-  std::optional<NamedTensors> tower_, sam_, adapter_;
+  CanonicalTensors main_;
+  std::optional<CanonicalTensors> tower_, sam_, adapter_;
   std::vector<Pending> pending_;
   Defects missing_, misshaped_, extra_;
 };

@@ -46,6 +46,7 @@ template <class D>
 concept PromptedDecoder = Module<D> && requires {
   { D::prompt_dim } -> std::convertible_to<dim>;
   { D::image_dim } -> std::convertible_to<dim>;
+  { D::low_res_side } -> std::convertible_to<dim>;
 };
 
 /// A reasoning-segmentation model, composed at compile time from a specification (Lai et al. 2023, LISA, figure 3):
@@ -71,7 +72,8 @@ class Lisa {
                 "Lisa: Spec::VisualProjector must be a module with in_features and out_features");
   static_assert(Projector<SegProjector>, "Lisa: Spec::SegProjector must be a module with in_features and out_features");
   static_assert(ImageEmbedder<ImageEncoder>, "Lisa: Spec::ImageEncoder must be a module with out_features and forward");
-  static_assert(PromptedDecoder<MaskDecoder>, "Lisa: Spec::MaskDecoder must be a module with prompt_dim and image_dim");
+  static_assert(PromptedDecoder<MaskDecoder>,
+                "Lisa: Spec::MaskDecoder must be a module with prompt_dim, image_dim and low_res_side");
   static_assert(VisualProjector::in_features == VisionTower::out_features,
                 "Lisa: VisualProjector input width must equal the vision tower width");
   static_assert(VisualProjector::out_features == Backbone::out_features,

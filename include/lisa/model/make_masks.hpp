@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "lisa/base/stopwatch.hpp"
-#include "lisa/image/mask.hpp"
+#include "lisa/image/mask_tensor.hpp"
 #include "lisa/model/answer.hpp"
 #include "lisa/model/lisa_model.hpp"
 #include "lisa/model/prepared_image.hpp"
@@ -24,13 +24,6 @@ namespace lisa {
   const dim side = image.sam.image.size(-1);
   return mask_logits(low_res_logits.unsqueeze(0).unsqueeze(0), side, extent(image.sam.resized_size),
                      extent(image.sam.original_size))[0][0];
-}
-
-/// Foreground where the logit is positive. @param logits  [H, W], any floating dtype
-[[nodiscard]] inline BitMask bit_mask(const at::Tensor& logits) {
-  const at::Tensor values = logits.to(at::kCPU, at::kFloat).contiguous();
-  const ImageSize size{static_cast<int>(values.size(0)), static_cast<int>(values.size(1))};
-  return mask_from_logits(values.const_data_ptr<float>(), size);
 }
 
 /// Tensors that `make_masks` passes through, for a trace.
@@ -63,8 +56,8 @@ template <ModelSpec S>
     const auto n = static_cast<std::int64_t>(i);
     const at::Tensor low_res = tensors.low_res_masks[n][0].to(at::kFloat);
     logits.push_back(full_size_logits(low_res, image));
-    masks.push_back(
-        {bit_mask(logits.back()), token_indices[i], tensors.iou_predictions[n][0].item<double>(), 0.0, low_res});
+    masks.push_back({mask_from_logits(logits.back()), token_indices[i], tensors.iou_predictions[n][0].item<double>(),
+                     0.0, low_res});
   }
   const ImageSize size = image.sam.original_size;
   tensors.logits = logits.empty() ? at::empty({0, size.height, size.width}, at::kFloat) : at::stack(logits);

@@ -15,8 +15,9 @@ namespace lisa {
 template <SamConfig C>
 struct SamMaskHead {
   static constexpr dim prompt_dim = C.prompt_dim;
-  static constexpr dim image_dim = C.prompt_dim;  ///< channels of the image embedding it reads
-  static constexpr dim image_side = C.image;      ///< pixels of the padded square that its masks cover
+  static constexpr dim image_dim = C.prompt_dim;   ///< channels of the image embedding it reads
+  static constexpr dim low_res_side = low_res(C);  ///< pixels of its masks' side
+  static constexpr dim image_side = C.image;       ///< pixels of the padded square that its masks cover
 
   SamPromptEncoder<C> prompt_encoder;
   SamMaskDecoder<C> mask_decoder;
