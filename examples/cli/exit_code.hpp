@@ -19,11 +19,16 @@ enum class ExitCode : int {
 
 [[nodiscard]] constexpr ExitCode exit_code(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::io: return ExitCode::io;
-    case ErrorKind::format: return ExitCode::format;
-    case ErrorKind::mismatch: return ExitCode::mismatch;
-    case ErrorKind::input: return ExitCode::input;
-    case ErrorKind::limit: return ExitCode::limit;
+    case ErrorKind::io:
+      return ExitCode::io;
+    case ErrorKind::format:
+      return ExitCode::format;
+    case ErrorKind::mismatch:
+      return ExitCode::mismatch;
+    case ErrorKind::input:
+      return ExitCode::input;
+    case ErrorKind::limit:
+      return ExitCode::limit;
   }
   return ExitCode::internal;
 }

@@ -129,7 +129,8 @@ void add_answer_options(CLI::App& command, AnswerOptions& options) {
 
 AskOptions ask_options(const AnswerOptions& options) {
   AskOptions ask;
-  ask.sampling = {.temperature = options.temperature, .top_p = options.top_p, .top_k = options.top_k, .seed = options.seed};
+  ask.sampling = {
+      .temperature = options.temperature, .top_p = options.top_p, .top_k = options.top_k, .seed = options.seed};
   validate(ask.sampling);
   ask.max_new_tokens = options.max_new_tokens;
   ask.stop = options.stop;

@@ -51,8 +51,21 @@ class SpecSession final : public ModelSession {
 };
 
 template <ModelSpec S>
+[[nodiscard]] std::vector<ParameterInfo> parameters_of() {
+  std::vector<ParameterInfo> parameters;
+  const auto model = std::make_unique<Lisa<S>>();
+  model->for_each_part([&](Part part, auto& module, const std::string& prefix) {
+    visit_parameters(module, prefix, [&](const std::string& name, const at::Tensor&, const Shape& shape) {
+      parameters.push_back({part, name, shape});
+    });
+  });
+  return parameters;
+}
+
+template <ModelSpec S>
 [[nodiscard]] SpecEntry entry_of() {
   return {.configs = spec_configs<S>(),
+          .parameters = parameters_of<S>,
           .open = [](const std::string& folder, const LoadOptions& options, const ConversationTemplate& style)
               -> std::unique_ptr<ModelSession> { return std::make_unique<SpecSession<S>>(folder, options, style); }};
 }

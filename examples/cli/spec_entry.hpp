@@ -42,9 +42,17 @@ class ModelSession {
   virtual void require_intact() const = 0;
 };
 
-/// One compiled specification: its numbers and how to load it.
+/// A tensor that a specification demands, under its name in a LISA checkpoint (the vision tower's: in CLIP's folder).
+struct ParameterInfo {
+  Part part;
+  std::string name;
+  std::vector<dim> shape;
+};
+
+/// One compiled specification: its numbers, its tensors and how to load it.
 struct SpecEntry {
   SpecConfigs configs;
+  std::vector<ParameterInfo> (*parameters)();
   std::unique_ptr<ModelSession> (*open)(const std::string& folder, const LoadOptions& options,
                                         const ConversationTemplate& style);
 };

@@ -15,8 +15,8 @@ constexpr double seconds_between_plain_lines = 10;
 
 void print_labelled(std::string_view label, std::string_view colour, std::string_view message) {
   const bool colours = stderr_is_terminal();
-  const std::string text = (colours ? std::string(colour) + std::string(label) + "\x1b[0m" : std::string(label)) + ": " +
-                           std::string(message) + "\n";
+  const std::string text = (colours ? std::string(colour) + std::string(label) + "\x1b[0m" : std::string(label)) +
+                           ": " + std::string(message) + "\n";
   std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
