@@ -36,7 +36,18 @@ VERSION = "lisa/version.hpp"
 
 # Untrusted bytes are parsed without libtorch in reach: whole rooms, and the parsers of mixed rooms.
 TORCH_FREE_ROOMS = {"base", "config", "files"}
-TORCH_FREE_HEADERS = set()
+TORCH_FREE_HEADERS = {
+    "lisa/checkpoint/checkpoint_folder.hpp",
+    "lisa/checkpoint/finite.hpp",
+    "lisa/checkpoint/safetensors_header.hpp",
+    "lisa/checkpoint/safetensors_writer.hpp",
+    "lisa/checkpoint/sharded_writer.hpp",
+    "lisa/checkpoint/stored_tensor.hpp",
+    "lisa/checkpoint/tensor_file.hpp",
+    "lisa/checkpoint/torch_pickle.hpp",
+    "lisa/checkpoint/torch_writer.hpp",
+    "lisa/checkpoint/zip_archive.hpp",
+}
 
 TORCH = re.compile(r"^(ATen|c10|torch|caffe2)/")
 # Each of these pulls in every operator there is.
