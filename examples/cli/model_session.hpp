@@ -40,7 +40,7 @@ class SpecSession final : public ModelSession {
   [[nodiscard]] std::string chat_text(const Answer& answer) const override {
     std::vector<std::int64_t> ids = answer.prompt_ids;
     ids.insert(ids.end(), answer.answer_ids.begin(), answer.answer_ids.end());
-    return lisa::chat_text(loaded_.tokenizer, ids);
+    return lisa::chat_text(loaded_.tokenizer.decode(ids));
   }
   [[nodiscard]] const std::vector<std::string>& warnings() const override { return loaded_.warnings; }
   void require_intact() const override { loaded_.require_intact(); }

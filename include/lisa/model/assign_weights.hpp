@@ -67,24 +67,6 @@ class CanonicalTensors {
   return name.ends_with(".rotary_emb.inv_freq") || name.ends_with("pixel_mean") || name.ends_with("pixel_std");
 }
 
-[[nodiscard]] inline at::ScalarType dtype_of(Part part, Precision precision, at::ScalarType stored,
-                                             at::ScalarType stored_llm) {
-  switch (precision) {
-    case Precision::fp32:
-      return at::kFloat;
-    case Precision::bf16:
-      return at::kBFloat16;
-    case Precision::fp16:
-      return at::kHalf;
-    case Precision::mixed:
-      return part == Part::seg_projector || part == Part::image_encoder || part == Part::mask_decoder ? at::kFloat
-                                                                                                      : at::kBFloat16;
-    case Precision::stored:
-      break;
-  }
-  return part == Part::vision_tower || part == Part::visual_projector ? stored_llm : stored;
-}
-
 /// Finds the tensor of every parameter, checks all of them, and only then writes any.
 template <ModelSpec S>
 class WeightAssignment {

@@ -9,6 +9,7 @@
 
 #include "lisa/base/error.hpp"
 #include "lisa/base/printable.hpp"
+#include "lisa/model/part.hpp"
 
 namespace lisa {
 
@@ -41,6 +42,26 @@ inline constexpr std::array<std::pair<Precision, std::string_view>, 5> precision
     known += (known.empty() ? "" : ", ") + std::string(text);
   }
   throw InputError("dtype", found_expected(quoted(name), "one of " + known));
+}
+
+/// The dtype in which a part runs. @param stored that of the part in its files  @param stored_llm that of the language
+/// model, which the vision tower and its projector follow
+[[nodiscard]] constexpr c10::ScalarType dtype_of(Part part, Precision precision, c10::ScalarType stored,
+                                                 c10::ScalarType stored_llm) {
+  switch (precision) {
+    case Precision::fp32:
+      return c10::kFloat;
+    case Precision::bf16:
+      return c10::kBFloat16;
+    case Precision::fp16:
+      return c10::kHalf;
+    case Precision::mixed:
+      return part == Part::seg_projector || part == Part::image_encoder || part == Part::mask_decoder ? c10::kFloat
+                                                                                                      : c10::kBFloat16;
+    case Precision::stored:
+      break;
+  }
+  return part == Part::vision_tower || part == Part::visual_projector ? stored_llm : stored;
 }
 
 }  // namespace lisa
