@@ -57,7 +57,7 @@ int main(int argc, char** argv) {
     return lisa::program::run(argc, argv);
   } catch (const lisa::Error& error) {
     lisa::program::print_error(error.what());
-    return static_cast<int>(exit_code(error.kind()));
+    return static_cast<int>(lisa::program::exit_code(error.kind()));
   } catch (const std::bad_alloc&) {
     lisa::program::print_error("not enough memory");
     return static_cast<int>(ExitCode::limit);
