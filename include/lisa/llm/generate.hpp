@@ -61,19 +61,19 @@ struct GenerationRequest {
 struct GeneratedToken {
   dim index = 0;  ///< in the answer
   std::int64_t token = 0;
-  at::Tensor hidden;  ///< [hidden], the state whose logits chose it
-  at::Tensor logits;  ///< [vocab]
+  at::Tensor hidden{};  ///< [hidden], the state whose logits chose it
+  at::Tensor logits{};  ///< [vocab]
 };
 
 /// Calls made while an answer grows; each may be empty. `sequence` is the index of the request.
 struct GenerationObserver {
   /// The last hidden states [T, hidden] of the prompt rows that were run.
-  std::function<void(std::size_t sequence, const at::Tensor& hidden)> on_prompt;
+  std::function<void(std::size_t sequence, const at::Tensor& hidden)> on_prompt{};
   /// Every token as it is chosen; false ends the answer after this token.
-  std::function<bool(std::size_t sequence, const GeneratedToken& token)> on_token;
+  std::function<bool(std::size_t sequence, const GeneratedToken& token)> on_token{};
   /// Every `[SEG]` of the answer, with the hidden state [hidden] that the policy assigns to it, as soon as that exists:
   /// for LISA's policy in the very step that chooses it.
-  std::function<void(std::size_t sequence, dim index, const at::Tensor& hidden)> on_seg;
+  std::function<void(std::size_t sequence, dim index, const at::Tensor& hidden)> on_seg{};
 };
 
 struct GeneratedAnswer {
