@@ -346,6 +346,7 @@ inline void verify_crc(const MappedFile& file, const std::vector<ZipMember>& mem
         const std::uint64_t length = std::min(piece, member.size - done);
         file.populate(member.begin + done, length);
         crc = libdeflate_crc32(crc, file.data() + member.begin + done, length);
+        file.release(member.begin + done, length);  // a checkpoint may be larger than the parts of it that are used
       }
       found[order[i]] = crc;
     }

@@ -252,6 +252,15 @@ class MappedFile {
 #endif
   }
 
+  /// Gives the whole pages inside [begin, begin + length) back to the page cache, so that bytes that were read once do
+  /// not count as memory of the process; touching them again reads them again. Changes made through `data()` are lost.
+  void release(std::uint64_t begin, std::uint64_t length) const noexcept {
+    const std::uint64_t page = detail::page_size();
+    const std::uint64_t first = (begin + page - 1) / page * page;
+    const std::uint64_t end = std::min(begin + length, size_) / page * page;
+    if (first < end) ::madvise(data_ + first, end - first, MADV_DONTNEED);
+  }
+
  private:
   std::string name_;
   std::byte* data_ = nullptr;

@@ -3,6 +3,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <array>
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
@@ -187,6 +189,21 @@ class WeightAssignment {
     for (const Pending& weight : pending_) {
       const at::ScalarType dtype = dtype_of(weight.part, precision, stored[weight.part], stored[Part::llm]);
       *weight.target = weight.value.to(weight.value.options().device(device).dtype(dtype));
+      if (!weight.target->is_same(weight.value)) release_source(weight.value);
+    }
+  }
+
+  /// A converted tensor's mapped bytes are not needed any more. A tensor that is no view of a file keeps its memory.
+  void release_source(const at::Tensor& value) const {
+    const auto* const begin = static_cast<const std::byte*>(value.const_data_ptr());
+    for (const auto* source : {&files_.checkpoint, files_.vision_tower ? &*files_.vision_tower : nullptr,
+                               files_.sam ? &*files_.sam : nullptr, files_.adapter ? &*files_.adapter : nullptr}) {
+      if (source == nullptr) continue;
+      for (const auto& file : source->archive.files) {
+        const std::byte* const data = file->data();
+        if (begin >= data && begin < data + file->size())
+          file->release(static_cast<std::uint64_t>(begin - data), value.nbytes());
+      }
     }
   }
 
