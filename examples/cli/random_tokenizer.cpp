@@ -1,0 +1,145 @@
+#include "random_tokenizer.hpp"
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <cstdio>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "lisa/base/error.hpp"
+#include "lisa/files/atomic_write.hpp"
+#include "lisa/files/json.hpp"
+#include "lisa/text/sentencepiece_model.hpp"
+
+namespace lisa::program {
+namespace {
+
+using Piece = SentencePieceModel::Piece;
+using Type = SentencePieceModel::Type;
+
+constexpr std::array<std::string_view, 4> lisa_tokens{"<im_patch>", "<im_start>", "<im_end>", "[SEG]"};
+/// The vocabulary of LLaMA's own tokenizer.model.
+constexpr dim llama_pieces = 32000;
+/// `<unk>`, `<s>`, `</s>` and the bytes.
+constexpr dim smallest_model = 3 + 256;
+
+constexpr std::string_view words =
+    "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, detailed, "
+    "and polite answers to the human's questions. user user's language visual content is able understand that "
+    "provides assist with variety of tasks using natural USER: ASSISTANT: Can you segment the in this image? Please "
+    "output segmentation mask. Sure, it is What who where which part object person explain why respond";
+
+/// Fields of protobuf's wire format, appended.
+class ProtobufWriter {
+ public:
+  ProtobufWriter& varint(unsigned field, std::uint64_t value) {
+    number(field << 3U);
+    number(value);
+    return *this;
+  }
+  ProtobufWriter& text(unsigned field, std::string_view value) {
+    number(field << 3U | 2U);
+    number(value.size());
+    content_ += value;
+    return *this;
+  }
+  ProtobufWriter& fixed(unsigned field, float value) {
+    number(field << 3U | 5U);
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    for (unsigned shift = 0; shift < 32; shift += 8) content_ += static_cast<char>(bits >> shift & 0xFFU);
+    return *this;
+  }
+  [[nodiscard]] const std::string& content() const { return content_; }
+
+ private:
+  void number(std::uint64_t value) {
+    for (; value >= 0x80; value >>= 7U) content_ += static_cast<char>(value | 0x80U);
+    content_ += static_cast<char>(value);
+  }
+
+  std::string content_;
+};
+
+std::vector<Piece> reserved_pieces() {
+  std::vector<Piece> pieces{{"<unk>", 0, Type::unknown}, {"<s>", 0, Type::control}, {"</s>", 0, Type::control}};
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    std::array<char, 8> name{};
+    std::snprintf(name.data(), name.size(), "<0x%02X>", byte);
+    pieces.push_back({name.data(), 0, Type::byte});
+  }
+  return pieces;
+}
+
+/// Texts of normal pieces, the most useful first. A word comes with all of its beginnings, so that merging from the
+/// blank in front of it always leads to the word.
+std::vector<std::string> normal_texts() {
+  std::vector<std::string> texts{std::string(SentencePieceModel::blank), "\n"};
+  for (char c = '!'; c <= '~'; ++c) texts.emplace_back(1, c);
+  for (std::size_t at = 0; at < words.size();) {
+    const std::size_t end = std::min(words.find(' ', at), words.size());
+    for (std::size_t length = 1; length <= end - at; ++length)
+      texts.push_back(std::string(SentencePieceModel::blank) + std::string(words.substr(at, length)));
+    at = end + 1;
+  }
+  return texts;
+}
+
+std::vector<Piece> all_pieces(dim count) {
+  std::vector<Piece> pieces = reserved_pieces();
+  std::set<std::string> taken;
+  const auto add = [&](std::string text) {
+    if (static_cast<dim>(pieces.size()) == count || !taken.insert(text).second) return;
+    pieces.push_back({std::move(text), -static_cast<float>(pieces.size()), Type::normal});
+  };
+  for (std::string& text : normal_texts()) add(std::move(text));
+  for (std::size_t i = pieces.size(); static_cast<dim>(i) < count; ++i)
+    add(std::string(SentencePieceModel::blank) + "word" + std::to_string(i));
+  return pieces;
+}
+
+std::string model_file(const std::vector<Piece>& pieces) {
+  ProtobufWriter model;
+  for (const Piece& piece : pieces)
+    model.text(1, ProtobufWriter()
+                      .text(1, piece.text)
+                      .fixed(2, piece.score)
+                      .varint(3, static_cast<std::uint64_t>(piece.type))
+                      .content());
+  model.text(2, ProtobufWriter().varint(3, 2).varint(4, pieces.size()).varint(35, 1).content());  // BPE, byte fallback
+  model.text(3, ProtobufWriter().text(1, "identity").varint(3, 1).varint(4, 0).varint(5, 1).content());
+  return model.content();
+}
+
+Json token_object(std::string_view text) {
+  return {{"content", text}, {"lstrip", false}, {"normalized", true}, {"rstrip", false}, {"single_word", false}};
+}
+
+}  // namespace
+
+void write_random_tokenizer(const std::filesystem::path& folder, dim vocab, dim context) {
+  // Checkpoints made without mm_use_im_patch_token lack the first token: where three complete LLaMA's vocabulary.
+  const std::size_t first = vocab - llama_pieces == 3 ? 1 : 0;
+  const dim pieces = vocab - static_cast<dim>(lisa_tokens.size() - first);
+  if (pieces < smallest_model)
+    throw InputError("vocabulary", found_expected(std::to_string(vocab) + " ids",
+                                                  "at least " + std::to_string(smallest_model + vocab - pieces)));
+  write_file(folder / "tokenizer.model", model_file(all_pieces(pieces)));
+  Json added = Json::object();
+  for (std::size_t i = first; i < lisa_tokens.size(); ++i)
+    added[std::string(lisa_tokens[i])] = pieces + static_cast<dim>(i - first);
+  write_file(folder / "added_tokens.json", added.dump(2) + "\n");
+  const Json special{{"bos_token", token_object("<s>")},
+                     {"eos_token", token_object("</s>")},
+                     {"pad_token", "<unk>"},
+                     {"unk_token", token_object("<unk>")}};
+  write_file(folder / "special_tokens_map.json", special.dump(2) + "\n");
+  const Json settings{{"add_bos_token", true},       {"add_eos_token", false},  {"legacy", true},
+                      {"model_max_length", context}, {"padding_side", "right"}, {"tokenizer_class", "LlamaTokenizer"}};
+  write_file(folder / "tokenizer_config.json", settings.dump(2) + "\n");
+}
+
+}  // namespace lisa::program
