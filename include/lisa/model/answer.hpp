@@ -67,15 +67,15 @@ using AnswerTrace = std::vector<std::pair<std::string, at::Tensor>>;
 
 /// How to answer.
 struct AskOptions {
-  SamplingOptions sampling;  ///< greedy by default
+  SamplingOptions sampling{};  ///< greedy by default
   dim max_new_tokens = 512;
   Segmentation segmentation = Segmentation::automatic;
-  std::vector<std::string> stop;            ///< an answer ends before the first of these strings
-  std::vector<std::int64_t> forced_answer;  ///< token ids to answer with, for measurements
+  std::vector<std::string> stop{};            ///< an answer ends before the first of these strings
+  std::vector<std::int64_t> forced_answer{};  ///< token ids to answer with, for measurements
   /// Text as soon as it is certain; false ends the answer.
-  std::function<bool(std::string_view text)> on_text;
+  std::function<bool(std::string_view text)> on_text{};
   /// Each mask in the step in which its `[SEG]` is chosen, before the text is complete.
-  std::function<void(const AnswerMask& mask)> on_mask;
+  std::function<void(const AnswerMask& mask)> on_mask{};
   /// When set, receives the tensors of every level. The whole prompt is then run anew.
   AnswerTrace* trace = nullptr;
 };

@@ -12,9 +12,9 @@ namespace lisa {
 struct LoadOptions {
   /// CLIP's folder. Empty: the one that config.json names, when that is a folder here, or the tower's weights inside
   /// the checkpoint.
-  std::string vision_tower;
-  std::string sam;            ///< SAM's own .pth, for base weights without it
-  std::string adapter;        ///< PEFT folder with a LoRA adapter
+  std::string vision_tower{};
+  std::string sam{};          ///< SAM's own .pth, for base weights without it
+  std::string adapter{};      ///< PEFT folder with a LoRA adapter
   bool merge_adapter = true;  ///< fold the adapter into the weights; else it is computed beside them
   Precision precision = Precision::stored;
   /// Compute SAM's dense positional encoding in fp32 whatever the dtype. By default it is computed in the mask
