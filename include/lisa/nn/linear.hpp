@@ -1,12 +1,12 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/linear.h>
 
 #include <optional>
 #include <string>
 
 #include "lisa/config/dim.hpp"
+#include "lisa/nn/linear_operator.hpp"
 #include "lisa/nn/parameter.hpp"
 
 namespace lisa {
@@ -25,7 +25,7 @@ struct Linear {
   at::Tensor bias;    // [Out], undefined without bias
 
   /// x [..., In] -> [..., Out], in x's dtype, which must be the weight's.
-  [[nodiscard]] at::Tensor forward(const at::Tensor& x) const { return at::linear(x, weight, bias_or_none()); }
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x) const { return apply_linear(x, weight, bias_or_none()); }
 
   template <class Visitor>
   void for_each_parameter(const std::string& prefix, Visitor&& visit) {

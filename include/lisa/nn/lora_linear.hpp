@@ -1,13 +1,13 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
 
 #include <string>
 
 #include "lisa/config/lora.hpp"
 #include "lisa/nn/linear.hpp"
+#include "lisa/nn/linear_operator.hpp"
 
 namespace lisa {
 
@@ -28,7 +28,7 @@ struct LoraLinear {
   [[nodiscard]] at::Tensor forward(const at::Tensor& x) const {
     at::Tensor y = base.forward(x);
     if constexpr (has_adapter) {
-      if (lora_A.defined()) y = y.add(at::linear(at::linear(x, lora_A), lora_B), scaling(L));
+      if (lora_A.defined()) y = y.add(apply_linear(apply_linear(x, lora_A), lora_B), scaling(L));
     }
     return y;
   }
