@@ -57,7 +57,7 @@ template <ModelSpec S>
     const at::Tensor low_res = tensors.low_res_masks[n][0].to(at::kFloat);
     logits.push_back(full_size_logits(low_res, image));
     masks.push_back({mask_from_logits(logits.back()), token_indices[i], tensors.iou_predictions[n][0].item<double>(),
-                     0.0, low_res});
+                     stability_score(low_res).item<double>(), low_res});
   }
   const ImageSize size = image.sam.original_size;
   tensors.logits = logits.empty() ? at::empty({0, size.height, size.width}, at::kFloat) : at::stack(logits);
