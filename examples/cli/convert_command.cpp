@@ -1,0 +1,267 @@
+#include "convert_command.hpp"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/matmul.h>
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "checkpoint_parts.hpp"
+#include "lisa/base/error.hpp"
+#include "lisa/base/printable.hpp"
+#include "lisa/base/stopwatch.hpp"
+#include "lisa/checkpoint/archive.hpp"
+#include "lisa/checkpoint/canonical_name.hpp"
+#include "lisa/checkpoint/checkpoint_folder.hpp"
+#include "lisa/checkpoint/config_json.hpp"
+#include "lisa/checkpoint/save.hpp"
+#include "lisa/files/atomic_write.hpp"
+#include "lisa/files/json.hpp"
+#include "lisa/files/json_fields.hpp"
+#include "lisa/files/mapped_file.hpp"
+#include "lisa/model/precision.hpp"
+#include "staged_folder.hpp"
+#include "tensor_options.hpp"
+#include "terminal.hpp"
+
+namespace lisa::program {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ConvertOptions {
+  std::string source;
+  std::string output;
+  std::string dtype = "stored";
+  std::string adapter;
+  TensorFileChoice files{.format = "safetensors"};
+  bool skip_crc = false;
+};
+
+/// The files beside the weights that belong to a checkpoint or a CLIP folder.
+constexpr std::array<std::string_view, 9> side_files{
+    "config.json",           "generation_config.json",  "preprocessor_config.json", "tokenizer.model", "tokenizer.json",
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",        "vocab.json"};
+
+/// A LoRA adapter (PEFT folder), matched with the tensors of a checkpoint.
+class Adapter {
+ public:
+  /// @throws MismatchError naming every tensor of the adapter that has no place in the checkpoint or does not fit
+  Adapter(const std::string& folder, const TensorArchive& checkpoint, const ArchiveOptions& options)
+      : archive_(read_archive(folder, options)) {
+    const auto config = read_adapter_config(folder);
+    if (!config)
+      throw IoError(shown_path(fs::path(folder) / "adapter_config.json"), "",
+                    "found no such file, expected rank and alpha");
+    scaling_ = scaling(*config);
+    std::map<std::string, at::Tensor> weights;
+    for (const auto& [name, tensor] : checkpoint.tensors) weights.emplace(canonical_name(name), tensor.value);
+    for (const auto& [name, tensor] : archive_.tensors) take(canonical_name(name), tensor.value, weights);
+    for (const auto& [target, pair] : pairs_) check(target, pair, config->rank, weights.at(target));
+    if (!defects_.empty())
+      throw MismatchError(shown_path(folder), "adapter", defects_.report("tensors that do not fit the checkpoint"));
+  }
+
+  /// The tensor with the adapter in it: W + alpha / r * B A in fp32, in the dtype of W; or the adapter's own, where it
+  /// replaces the whole tensor.
+  [[nodiscard]] at::Tensor apply(const std::string& canonical, const at::Tensor& weight) const {
+    if (const auto whole = whole_.find(canonical); whole != whole_.end()) return whole->second.to(weight.dtype());
+    const auto pair = pairs_.find(canonical);
+    if (pair == pairs_.end()) return weight;
+    const at::Tensor update = at::matmul(pair->second.b.to(at::kFloat), pair->second.a.to(at::kFloat));  // [out, in]
+    return weight.to(at::kFloat).add(update, scaling_).to(weight.dtype());
+  }
+
+  [[nodiscard]] const TensorArchive& archive() const noexcept { return archive_; }
+  [[nodiscard]] std::size_t merged() const noexcept { return pairs_.size() + whole_.size(); }
+
+ private:
+  struct LowRank {
+    at::Tensor a;  // [rank, in]
+    at::Tensor b;  // [out, rank]
+  };
+
+  void take(const std::string& name, const at::Tensor& value, const std::map<std::string, at::Tensor>& weights) {
+    for (const std::string_view part : {".lora_A.weight", ".lora_B.weight"}) {
+      if (!name.ends_with(part)) continue;
+      const std::string target = name.substr(0, name.size() - part.size()) + ".weight";
+      if (!weights.contains(target)) return missing(name, value);
+      (part == ".lora_A.weight" ? pairs_[target].a : pairs_[target].b) = value;
+      return;
+    }
+    const auto weight = weights.find(name);
+    if (weight == weights.end()) return missing(name, value);
+    if (weight->second.sizes() != value.sizes())
+      defects_.add(printable(name) + ": " +
+                   found_expected(shape_text(value.sizes().vec()), shape_text(weight->second.sizes().vec())));
+    whole_.emplace(name, value);
+  }
+
+  void missing(const std::string& name, const at::Tensor& value) {
+    defects_.add(printable(name) + ": found " + shape_text(value.sizes().vec()) +
+                 ", expected a tensor that the checkpoint has");
+  }
+
+  void check(const std::string& target, const LowRank& pair, dim rank, const at::Tensor& weight) {
+    const std::string stem = target.substr(0, target.size() - std::string_view(".weight").size());
+    const auto demand = [&](const at::Tensor& value, const std::string& name, const std::vector<dim>& shape) {
+      if (!value.defined())
+        defects_.add(printable(stem + name) + ": missing, expected " + shape_text(shape));
+      else if (value.sizes().vec() != shape || !value.is_floating_point())
+        defects_.add(printable(stem + name) + ": " +
+                     found_expected(shape_text(value.sizes().vec()) + " " + at::toString(value.scalar_type()),
+                                    shape_text(shape) + " of a floating-point dtype"));
+    };
+    if (weight.dim() != 2 || !weight.is_floating_point()) {
+      defects_.add(printable(target) + ": " + found_expected(shape_text(weight.sizes().vec()), "a matrix to adapt"));
+      return;
+    }
+    demand(pair.a, ".lora_A.weight", {rank, weight.size(1)});
+    demand(pair.b, ".lora_B.weight", {weight.size(0), rank});
+  }
+
+  TensorArchive archive_;
+  double scaling_ = 0;
+  std::map<std::string, LowRank> pairs_;     ///< by the name of the weight
+  std::map<std::string, at::Tensor> whole_;  ///< fully trained tensors, by their names
+  Defects defects_;
+};
+
+/// The folder of an output must not be the source nor lie in it.
+void require_other_folder(const fs::path& source, const fs::path& output) {
+  std::error_code ignored;
+  const fs::path from = fs::weakly_canonical(source, ignored), to = fs::weakly_canonical(output, ignored);
+  for (fs::path folder = to; folder != folder.parent_path(); folder = folder.parent_path())
+    if (folder == from)
+      throw InputError("output", found_expected(shown_path(output) + ", which lies in the source", "another folder"));
+}
+
+/// Name, dtype and shape of every tensor of the result.
+std::vector<StoredTensor> planned_tensors(const TensorArchive& archive, Precision precision) {
+  std::vector<StoredTensor> tensors;
+  for (const auto& [name, tensor] : archive.tensors) {
+    StoredTensor planned = describe(name, tensor.value);
+    if (precision != Precision::stored && tensor.value.is_floating_point()) {
+      const c10::ScalarType stored = tensor.value.scalar_type();
+      planned.dtype = stored_dtype(dtype_of(part_of(canonical_name(name)), precision, stored, stored)).value();
+    }
+    tensors.push_back(std::move(planned));
+  }
+  return tensors;
+}
+
+/// Copies the files beside the weights; config.json gets the language model's dtype where that changes.
+void copy_side_files(const fs::path& from, const fs::path& to, Precision precision) {
+  for (const std::string_view name : side_files) {
+    std::error_code ignored;
+    if (!fs::exists(fs::symlink_status(from / name, ignored))) continue;
+    const MappedFile file(from / name);
+    if (name == "config.json" && precision != Precision::stored) {
+      Json config = parse_json(file.text(), file.name());
+      const c10::ScalarType llm = dtype_of(Part::llm, precision, c10::kFloat, c10::kFloat);
+      if (config.is_object())
+        config["torch_dtype"] = llm == c10::kBFloat16 ? "bfloat16" : llm == c10::kHalf ? "float16" : "float32";
+      write_file(to / name, config.dump(2) + "\n");
+    } else {
+      write_file(to / name, file.text());
+    }
+    file.require_intact();
+  }
+}
+
+/// The folder inside a checkpoint's own that its config.json names as the vision tower.
+std::optional<std::string> inner_tower(const fs::path& folder) {
+  std::error_code ignored;
+  if (!fs::exists(folder / "config.json", ignored)) return std::nullopt;
+  const Json config = read_json(folder / "config.json");
+  Defects defects;
+  const auto name = JsonFields(config, defects).text("mm_vision_tower");
+  if (!name || !detail::is_plain_file_name(*name) || !fs::is_directory(folder / *name, ignored)) return std::nullopt;
+  return name;
+}
+
+struct Conversion {
+  Precision precision;
+  TensorFileFormat format;
+  std::uint64_t max_shard_bytes;
+  ArchiveOptions reading;
+};
+
+/// Converts the weights of one folder into an existing one and says in a line what it wrote.
+std::string convert_weights(const fs::path& source, const fs::path& target, const Conversion& how,
+                            const std::string& adapter_folder) {
+  const TensorArchive archive = read_archive(source, how.reading);
+  for (const std::string& warning : archive.warnings) print_warning(warning);
+  std::optional<Adapter> adapter;
+  if (!adapter_folder.empty()) adapter.emplace(adapter_folder, archive, how.reading);
+
+  const std::vector<StoredTensor> tensors = planned_tensors(archive, how.precision);
+  Progress progress("tensors converted", tensors.size());
+  std::size_t done = 0;
+  const auto convert_tensor = [&](const StoredTensor& wanted) {
+    at::Tensor value = archive.tensors.at(wanted.name).value;
+    if (adapter) value = adapter->apply(canonical_name(wanted.name), value);
+    value = value.to(scalar_type(wanted.dtype));
+    progress.update(++done, printable(wanted.name));
+    return value;
+  };
+  const auto files = write_sharded_tensors(target, tensors, how.format, how.max_shard_bytes, convert_tensor);
+  archive.require_intact();
+  if (adapter) adapter->archive().require_intact();
+  return std::to_string(tensors.size()) + " tensors in " + std::to_string(files.size()) + " files" +
+         (adapter ? ", " + std::to_string(adapter->merged()) + " changed by the adapter" : "");
+}
+
+void convert(const ConvertOptions& options) {
+  const Conversion how{.precision = parse_precision(options.dtype),
+                       .format = parse_tensor_file_format(options.files.format),
+                       .max_shard_bytes = parse_byte_size(options.files.max_shard_size),
+                       .reading = {.verify_crc = !options.skip_crc}};
+  const fs::path source = options.source;
+  std::error_code ignored;
+  if (!fs::is_directory(source, ignored))
+    throw InputError("folder", found_expected(shown_path(source) + ", which is no folder", "a checkpoint folder"));
+  require_other_folder(source, options.output);
+
+  Stopwatch watch;
+  StagedFolder folder(options.output);
+  const std::string written = convert_weights(source, folder.path(), how, options.adapter);
+  copy_side_files(source, folder.path(), how.precision);
+  if (const auto tower = inner_tower(source)) {
+    fs::create_directory(folder.path() / *tower);
+    convert_weights(source / *tower, folder.path() / *tower, how, {});
+    copy_side_files(source / *tower, folder.path() / *tower, how.precision);
+  }
+  folder.commit();
+  std::cout << printable(options.output, 4096) << ": " << written << ", " << duration(watch.lap()) << "\n";
+}
+
+}  // namespace
+
+void add_convert_command(CLI::App& app) {
+  const auto options = std::make_shared<ConvertOptions>();
+  CLI::App* command = app.add_subcommand("convert", "Write a checkpoint in another format, dtype or number of files");
+  command->add_option("folder", options->source, "checkpoint or CLIP folder")->required();
+  command->add_option("--output", options->output, "folder to write; new or empty")->required();
+  command->add_option("--dtype", options->dtype, "stored, fp32, bf16, fp16 or mixed (bf16, SAM fp32)")
+      ->capture_default_str();
+  command->add_option("--merge-adapter", options->adapter, "PEFT folder with a LoRA adapter to fold into the weights");
+  command->add_flag("--skip-crc", options->skip_crc, "do not compare .bin records with their checksums");
+  add_tensor_file_options(*command, options->files);
+  command->footer(
+      "Examples:\n  lisa convert LISA-7B-v1 --output LISA-7B-v1-safetensors\n"
+      "  lisa convert LLaVA-7B --merge-adapter my-lora --dtype bf16 --max-shard-size 2GB --output merged");
+  command->callback([options] { convert(*options); });
+}
+
+}  // namespace lisa::program
