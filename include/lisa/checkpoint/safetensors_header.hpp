@@ -7,7 +7,6 @@
 #include <cstring>
 #include <limits>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +18,7 @@
 #include "lisa/base/printable.hpp"
 #include "lisa/checkpoint/stored_tensor.hpp"
 #include "lisa/files/file_defects.hpp"
+#include "lisa/files/json.hpp"
 
 namespace lisa {
 
@@ -38,7 +38,7 @@ namespace detail {
 
 /// Receives nlohmann's parse events of one header and keeps the tensors. Values of a wrong type are noted as defects
 /// and skipped, so that one run reports all of them; only broken JSON ends the parse.
-class SafetensorsHeaderEvents {
+class SafetensorsHeaderEvents final : public JsonEvents {
  public:
   struct Tensor {
     StoredTensor stored;
@@ -54,13 +54,13 @@ class SafetensorsHeaderEvents {
   std::string syntax_error;           ///< set when the JSON itself is broken
   std::size_t syntax_error_byte = 0;  ///< offset in the header, 1-based as nlohmann counts
 
-  bool null() { return scalar("null"); }
-  bool boolean(bool value) { return scalar(value ? "true" : "false"); }
-  bool number_integer(std::int64_t value) { return scalar(std::to_string(value)); }
-  bool number_float(double, const std::string& text) { return scalar(printable(text, 40)); }
-  bool binary(nlohmann::json::binary_t&) { return false; }
+  bool null() override { return scalar("null"); }
+  bool boolean(bool value) override { return scalar(value ? "true" : "false"); }
+  bool number_integer(std::int64_t value) override { return scalar(std::to_string(value)); }
+  bool number_float(double, const std::string& text) override { return scalar(printable(text, 40)); }
+  bool binary(Json::binary_t&) override { return false; }
 
-  bool number_unsigned(std::uint64_t value) {
+  bool number_unsigned(std::uint64_t value) override {
     if (skip_ > 0) return true;
     if (place_ == Place::shape) {
       add_extent(value);
@@ -74,7 +74,7 @@ class SafetensorsHeaderEvents {
     return scalar(std::to_string(value));
   }
 
-  bool string(std::string& value) {
+  bool string(std::string& value) override {
     if (skip_ > 0) return true;
     if (place_ == Place::metadata) {
       if (!metadata.emplace(key_, value).second)
@@ -88,7 +88,7 @@ class SafetensorsHeaderEvents {
     return scalar(quoted(value, 40) + " (string)");
   }
 
-  bool key(std::string& value) {
+  bool key(std::string& value) override {
     if (skip_ > 0) return true;
     if (place_ == Place::top) {
       key_ = std::move(value);
@@ -100,7 +100,7 @@ class SafetensorsHeaderEvents {
     return true;
   }
 
-  bool start_object(std::size_t) {
+  bool start_object(std::size_t) override {
     if (skip_ > 0) return enter_skipped();
     if (place_ == Place::outside) {
       place_ = Place::top;
@@ -118,7 +118,7 @@ class SafetensorsHeaderEvents {
     return true;
   }
 
-  bool end_object() {
+  bool end_object() override {
     if (skip_ > 0) {
       --skip_;
       return true;
@@ -128,7 +128,7 @@ class SafetensorsHeaderEvents {
     return true;
   }
 
-  bool start_array(std::size_t) {
+  bool start_array(std::size_t) override {
     if (skip_ > 0) return enter_skipped();
     if (place_ == Place::tensor && field_ == Field::shape) {
       place_ = Place::shape;
@@ -141,7 +141,7 @@ class SafetensorsHeaderEvents {
     return true;
   }
 
-  bool end_array() {
+  bool end_array() override {
     if (skip_ > 0) {
       --skip_;
       return true;
@@ -155,7 +155,7 @@ class SafetensorsHeaderEvents {
     return true;
   }
 
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception& error) {
+  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
     // "[json.exception...] parse error at line 1, column 2: what": the place is said by the caller.
     std::string_view text = error.what();
     for (const std::string_view end : {std::string_view("] "), std::string_view("column ")})
@@ -342,7 +342,7 @@ inline void check_layout(const std::vector<SafetensorsHeaderEvents::Tensor>& ten
   // nlohmann would skip a byte order mark without a word.
   if (json.starts_with("\xEF\xBB\xBF"))
     throw FormatError(file, "byte 8", found_expected("a byte order mark", "a JSON object"));
-  if (!nlohmann::json::sax_parse(json.begin(), json.end(), &events))
+  if (!detail::read_json_events(json, events))
     throw FormatError(file, "header byte " + std::to_string(events.syntax_error_byte), events.syntax_error);
   detail::check_names_unique(events.tensors, defects);
   defects.throw_if_any();

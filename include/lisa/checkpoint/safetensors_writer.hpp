@@ -84,7 +84,7 @@ inline void append_tensor(const StoredTensor& tensor, const TensorProducer& prod
     end += *byte_count(tensor.shape, tensor.dtype);
     try {
       header += Json(tensor.name).dump();
-    } catch (const nlohmann::json::exception&) {
+    } catch (const Json::exception&) {
       throw InputError(file.name(), "tensor " + quoted(tensor.name), "found a name that is not UTF-8, expected UTF-8");
     }
     header += ":{\"dtype\":\"" + std::string(info(tensor.dtype).safetensors_name) +

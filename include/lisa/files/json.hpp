@@ -45,33 +45,44 @@ namespace detail {
   return printable(what, 160);
 }
 
-/// Builds a Json value from nlohmann's parse events. Its own builder keeps the last of two equal keys silently; this
+/// Receiver of nlohmann's parse events.
+using JsonEvents = nlohmann::json_sax<Json>;
+
+/// Reads one JSON value and reports its events; false when the receiver stopped. nlohmann's parser is named directly
+/// and the receiver is virtual because Json::sax_parse would compile a reader of every binary format for every
+/// receiver.
+[[nodiscard]] inline bool read_json_events(std::string_view text, JsonEvents& events) {
+  auto input = nlohmann::detail::input_adapter(text.begin(), text.end());
+  return nlohmann::detail::parser<Json, decltype(input)>(std::move(input)).sax_parse(&events);
+}
+
+/// Builds a Json value from parse events. nlohmann's own builder keeps the last of two equal keys silently; this
 /// one refuses them, and stops at the limits.
-class JsonBuilder {
+class JsonBuilder final : public JsonEvents {
  public:
   JsonBuilder(std::string_view text, const std::string& file, const JsonLimits& limits)
       : text_(text), file_(file), limits_(limits) {}
 
   Json root;
 
-  bool null() { return add(nullptr) != nullptr; }
-  bool boolean(bool value) { return add(value) != nullptr; }
-  bool number_integer(std::int64_t value) { return add(value) != nullptr; }
-  bool number_unsigned(std::uint64_t value) { return add(value) != nullptr; }
-  bool number_float(double value, const std::string&) { return add(value) != nullptr; }
-  bool string(std::string& value) { return add(std::move(value)) != nullptr; }
-  bool binary(Json::binary_t&) { return false; }
-  bool key(std::string& value) {
+  bool null() override { return add(nullptr) != nullptr; }
+  bool boolean(bool value) override { return add(value) != nullptr; }
+  bool number_integer(std::int64_t value) override { return add(value) != nullptr; }
+  bool number_unsigned(std::uint64_t value) override { return add(value) != nullptr; }
+  bool number_float(double value, const std::string&) override { return add(value) != nullptr; }
+  bool string(std::string& value) override { return add(std::move(value)) != nullptr; }
+  bool binary(Json::binary_t&) override { return false; }
+  bool key(std::string& value) override {
     if (!keys_.back().insert(value).second)
       throw FormatError(file_, "key " + quoted(path() + value), found_expected("the key twice", "once"));
     key_ = std::move(value);
     return true;
   }
-  bool start_object(std::size_t) { return open(Json::object()); }
-  bool start_array(std::size_t) { return open(Json::array()); }
-  bool end_object() { return close(); }
-  bool end_array() { return close(); }
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception& error) {
+  bool start_object(std::size_t) override { return open(Json::object()); }
+  bool start_array(std::size_t) override { return open(Json::array()); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
     throw FormatError(file_, json_place(text_, position), json_complaint(error.what()));
   }
 
@@ -145,7 +156,7 @@ class JsonBuilder {
       (text.size() > 1 && (text[0] == '\0' || text[1] == '\0')))
     throw FormatError(file, "byte 1", found_expected("UTF-16 or UTF-32 text", "UTF-8"));
   detail::JsonBuilder builder(text, file, limits);
-  if (!Json::sax_parse(text.begin(), text.end(), &builder)) throw FormatError(file, "", "found no JSON value");
+  if (!detail::read_json_events(text, builder)) throw FormatError(file, "", "found no JSON value");
   return std::move(builder.root);
 }
 

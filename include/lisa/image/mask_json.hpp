@@ -1,7 +1,6 @@
 #pragma once
 
-#include <nlohmann/json.hpp>
-
+#include "lisa/files/json.hpp"
 #include "lisa/image/image.hpp"
 #include "lisa/image/mask.hpp"
 #include "lisa/image/polygon.hpp"
@@ -9,20 +8,20 @@
 
 namespace lisa {
 
-/// `{"size": [height, width], "counts": "..."}`, COCO's compressed run-length segmentation.
-[[nodiscard]] inline nlohmann::json rle_json(const BitMask& mask) {
+/// `{"counts": "...", "size": [height, width]}`, COCO's compressed run-length segmentation.
+[[nodiscard]] inline Json rle_json(const BitMask& mask) {
   const CocoRle rle = encode_rle(mask);
-  return {{"size", {rle.size.height, rle.size.width}}, {"counts", compressed_counts(rle)}};
+  return {{"counts", compressed_counts(rle)}, {"size", {rle.size.height, rle.size.width}}};
 }
 
 /// `[[x0, y0, x1, y1, ...], ...]`, COCO's polygon segmentation; holes are filled.
-[[nodiscard]] inline nlohmann::json polygon_json(const BitMask& mask) {
-  nlohmann::json polygons = nlohmann::json::array();
+[[nodiscard]] inline Json polygon_json(const BitMask& mask) {
+  Json polygons = Json::array();
   for (const Polygon& polygon : mask_polygons(mask).outer) polygons.push_back(polygon);
   return polygons;
 }
 
 /// `[x, y, width, height]`, COCO's bounding box.
-[[nodiscard]] inline nlohmann::json box_json(const Rect& box) { return {box.x, box.y, box.width, box.height}; }
+[[nodiscard]] inline Json box_json(const Rect& box) { return {box.x, box.y, box.width, box.height}; }
 
 }  // namespace lisa
