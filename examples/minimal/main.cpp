@@ -1,7 +1,6 @@
 #include <iostream>
 #include <lisa/lisa.hpp>
 
-// minimal CHECKPOINT CLIP_FOLDER IMAGE QUESTION
 int main(int argc, char** argv) try {
   if (argc != 5) throw lisa::InputError("arguments", "expected CHECKPOINT CLIP_FOLDER IMAGE QUESTION");
   const auto model = lisa::load<lisa::Lisa7B>(argv[1], {.vision_tower = argv[2]});
