@@ -1,0 +1,124 @@
+// LLaMA-7B in bf16 with random weights: one block on 316 rows (a prompt with an image), the step of one token at
+// context 316, the head on one row; beside each, plain ATen computing the same matrix products. OMP_NUM_THREADS sets
+// the number of threads, LISA_KERNELS=reference leaves everything to ATen.
+
+#include <ATen/ops/linear.h>
+#include <benchmark/benchmark.h>
+#include <c10/core/InferenceMode.h>
+
+#include <string>
+#include <vector>
+
+#include "bench/matrix_products.hpp"
+#include "bench/random_weights.hpp"
+#include "lisa/llm/llama.hpp"
+
+namespace {
+
+using namespace lisa;
+
+constexpr LlamaConfig config = llama_7b;
+constexpr dim context = 316;
+/// Blocks of a decode step, run in turn: their weights, 1.6 GB, do not stay in any cache.
+constexpr dim decode_blocks = 4;
+
+struct Blocks {
+  explicit Blocks(dim count) : blocks(static_cast<std::size_t>(count)) {
+    for (auto& block : blocks) bench::fill_random(block, at::kBFloat16);
+  }
+
+  [[nodiscard]] at::Tensor forward(at::Tensor x, KvCache& cache) const {
+    const std::vector<Segment> segments{{x.size(0), &cache}};
+    for (std::size_t i = 0; i < blocks.size(); ++i) x = blocks[i].forward(x, segments, static_cast<dim>(i), rotary);
+    return x;
+  }
+
+  std::vector<LlamaBlock<config, no_lora>> blocks;
+  RotaryEmbedding<head_dim(config)> rotary =
+      RotaryEmbedding<head_dim(config)>::make(config.context, config.rope_theta, at::TensorOptions(at::kBFloat16));
+};
+
+std::vector<bench::MatrixProduct> block_products(dim rows, dim keys) {
+  constexpr dim head = head_dim(config);
+  return {{0, rows, config.hidden, config.hidden, 4},
+          {0, rows, config.hidden, config.mlp, 2},
+          {0, rows, config.mlp, config.hidden},
+          {config.heads, rows, head, keys},
+          {config.heads, rows, keys, head}};
+}
+
+void count_bytes(benchmark::State& state, dim weights) {
+  state.counters["GB/s"] =
+      benchmark::Counter(2e-9 * static_cast<double>(weights), benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void prefill_block(benchmark::State& state) {
+  const c10::InferenceMode inference;
+  const Blocks model(1);
+  const at::Tensor x = bench::random({context, config.hidden}, at::kBFloat16);
+  KvCache cache(1, config.context);
+  benchmark::DoNotOptimize(model.forward(x, cache));  // the first run of a shape prepares oneDNN's product
+  for (auto _ : state) benchmark::DoNotOptimize(model.forward(x, cache));
+  bench::count_flops(state, block_products(context, context));
+}
+
+void prefill_block_plain_products(benchmark::State& state) {
+  const c10::InferenceMode inference;
+  bench::run_products(state, block_products(context, context), at::kBFloat16);
+}
+
+void decode_4_blocks(benchmark::State& state) {
+  const c10::InferenceMode inference;
+  const Blocks model(decode_blocks);
+  KvCache cache(decode_blocks, config.context);
+  benchmark::DoNotOptimize(model.forward(bench::random({context, config.hidden}, at::kBFloat16), cache));
+  cache.advance(context);
+  const at::Tensor x = bench::random({1, config.hidden}, at::kBFloat16);
+  for (auto _ : state) benchmark::DoNotOptimize(model.forward(x, cache));  // always at context 316: nothing advances
+  count_bytes(state, decode_blocks * block_parameters(config));
+}
+
+void decode_4_blocks_plain_products(benchmark::State& state) {
+  const c10::InferenceMode inference;
+  Blocks model(decode_blocks);
+  std::vector<at::Tensor> weights;
+  for (auto& block : model.blocks)
+    block.for_each_projection("",
+                              [&](const std::string&, auto& projection) { weights.push_back(projection.base.weight); });
+  const at::Tensor narrow = bench::random({1, config.hidden}, at::kBFloat16);
+  const at::Tensor wide = bench::random({1, config.mlp}, at::kBFloat16);
+  for (auto _ : state)
+    for (const at::Tensor& weight : weights)
+      benchmark::DoNotOptimize(at::linear(weight.size(1) == config.hidden ? narrow : wide, weight));
+  count_bytes(state, decode_blocks * block_parameters(config));
+}
+
+void lm_head_one_row(benchmark::State& state) {
+  const c10::InferenceMode inference;
+  Linear<config.hidden, config.vocab, Bias::no> head;
+  bench::fill_random(head, at::kBFloat16);
+  const at::Tensor x = bench::random({1, config.hidden}, at::kBFloat16);
+  for (auto _ : state) benchmark::DoNotOptimize(head.forward(x));
+  count_bytes(state, head.weight.numel());
+}
+
+void lm_head_one_row_plain_product(benchmark::State& state) {
+  const c10::InferenceMode inference;
+  const at::Tensor weight = bench::random({config.vocab, config.hidden}, at::kBFloat16);
+  const at::Tensor x = bench::random({1, config.hidden}, at::kBFloat16);
+  for (auto _ : state) benchmark::DoNotOptimize(at::linear(x, weight));
+  count_bytes(state, weight.numel());
+}
+
+void timing(benchmark::internal::Benchmark* bench) {
+  bench->Unit(benchmark::kMillisecond)->MeasureProcessCPUTime()->UseRealTime();
+}
+
+BENCHMARK(prefill_block)->Apply(timing);
+BENCHMARK(prefill_block_plain_products)->Apply(timing);
+BENCHMARK(decode_4_blocks)->Apply(timing);
+BENCHMARK(decode_4_blocks_plain_products)->Apply(timing);
+BENCHMARK(lm_head_one_row)->Apply(timing);
+BENCHMARK(lm_head_one_row_plain_product)->Apply(timing);
+
+}  // namespace
