@@ -204,7 +204,7 @@ TEST_CASE("unusual sizes are found again") {
 
 TEST_CASE("any sizes are found again") {
   const auto size = [](dim lowest, dim highest) { return *rc::gen::inRange<dim>(lowest, highest + 1); };
-  rc::check("derive_spec inverts the layout", [&] {
+  CHECK(rc::check("derive_spec inverts the layout", [&] {
     SpecConfigs spec = unusual();
     spec.llm.kv_heads = size(1, 3);
     spec.llm.heads = spec.llm.kv_heads * size(1, 3);
@@ -223,7 +223,7 @@ TEST_CASE("any sizes are found again") {
     RC_ASSERT(derived.sam == spec.sam);
     RC_ASSERT(derived.seg == spec.seg);
     RC_ASSERT(derived.visual_projector == spec.visual_projector);
-  });
+  }));
 }
 
 TEST_CASE("an encoder without windows is all global attention") {

@@ -88,11 +88,11 @@ TEST_CASE("a file beyond the size limit is refused before it is read") {
 }
 
 TEST_CASE("what nlohmann writes is read back equal") {
-  rc::check([](const std::vector<std::pair<std::uint16_t, double>>& numbers, const std::vector<bool>& flags) {
+  CHECK(rc::check([](const std::vector<std::pair<std::uint16_t, double>>& numbers, const std::vector<bool>& flags) {
     Json value = Json::object();
     for (const auto& [key, number] : numbers) value["k" + std::to_string(key)] = Json::array({number, key});
     value["flags"] = flags;
     RC_ASSERT(parse_json(value.dump(), "f") == value);
     RC_ASSERT(parse_json(value.dump(2), "f") == value);
-  });
+  }));
 }

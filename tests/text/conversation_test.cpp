@@ -43,7 +43,7 @@ TEST_CASE("prompts about an image equal those of the recorded answers") {
 
 TEST_CASE("a continuation's ids are the tail of the whole prompt's ids") {
   const Tokenizer tokenizer = load_tokenizer(LISA_TEST_DATA "/golden/model_a");
-  rc::check("for any questions and answers", [&] {
+  CHECK(rc::check("for any questions and answers", [&] {
     const auto words = rc::gen::elementOf(std::vector<std::string>{
         "dog", " ", "Why?", "[SEG]", ".", "\n", "</s>", "<s>", "\xC2\xA0", "\xE4\xBD\xA0", "segment the", "<im_end>"});
     const auto text = rc::gen::map(rc::gen::container<std::vector<std::string>>(words), [](const auto& parts) {
@@ -66,7 +66,7 @@ TEST_CASE("a continuation's ids are the tail of the whole prompt's ids") {
       RC_ASSERT(before.back() == tokenizer.eos());
       RC_ASSERT(tokenizer.encode_with_images(conversation.prompt()) == expected);
     }
-  });
+  }));
 }
 
 TEST_CASE("rows 135, 136, 137, 141: prompts that cannot be used") {

@@ -133,7 +133,7 @@ TEST_CASE("rows 89 to 93: broken or foreign tokenizer.model") {
 TEST_CASE("damaged files are refused or read, never anything else") {
   const std::string good = test::read_text(LISA_TEST_DATA "/golden/model_a/tokenizer.model");
   CHECK_NOTHROW((void)parse(good));
-  rc::check("any change of some bytes and any cut", [&] {
+  CHECK(rc::check("any change of some bytes and any cut", [&] {
     std::string bad = good;
     for (int i = 0; i < 3; ++i) bad[*rc::gen::inRange<std::size_t>(0, bad.size())] = *rc::gen::arbitrary<char>();
     bad.resize(*rc::gen::oneOf(rc::gen::just(bad.size()), rc::gen::inRange<std::size_t>(0, bad.size())));
@@ -143,5 +143,5 @@ TEST_CASE("damaged files are refused or read, never anything else") {
     } catch (const Error& error) {
       RC_ASSERT(error.file() == "tokenizer.model");
     }
-  });
+  }));
 }

@@ -123,7 +123,7 @@ TEST_CASE("added tokens of later transformers are found in tokenizer_config.json
 
 TEST_CASE("the stream never stops inside a character and loses nothing") {
   const Tokenizer tokenizer = load_tokenizer(published);
-  rc::check("pieces are whole characters and add up to the decoded text", [&] {
+  CHECK(rc::check("pieces are whole characters and add up to the decoded text", [&] {
     const auto ids = *rc::gen::container<std::vector<std::int64_t>>(rc::gen::inRange<std::int64_t>(0, 704));
     TextStream stream(tokenizer);
     std::string all;
@@ -134,21 +134,21 @@ TEST_CASE("the stream never stops inside a character and loses nothing") {
       all += piece;
     }
     RC_ASSERT(all + stream.finish() == tokenizer.decode(ids, true));
-  });
+  }));
 }
 
 TEST_CASE("ordinary text survives encoding and decoding") {
   const Tokenizer tokenizer = load_tokenizer(published);
-  rc::check("decode(encode(text)) == text", [&] {
+  CHECK(rc::check("decode(encode(text)) == text", [&] {
     std::string text;
     for (const char c : *rc::gen::string<std::string>())
       if (c > 0x20 && c < 0x7F && c != '<' && c != '[') text += c;
     RC_ASSERT(tokenizer.decode(tokenizer.encode(text), true) == text);
-  });
-  rc::check("any bytes give ids of the vocabulary", [&] {
+  }));
+  CHECK(rc::check("any bytes give ids of the vocabulary", [&] {
     const auto bytes = *rc::gen::container<std::string>(rc::gen::arbitrary<char>());
     for (const std::int64_t id : tokenizer.encode(bytes)) RC_ASSERT(id >= 0 && id < tokenizer.vocab_size());
-  });
+  }));
 }
 
 TEST_CASE("row 97: odd text has a defined result") {
