@@ -10,7 +10,9 @@
 
 #include "lisa/base/error.hpp"
 #include "lisa/base/printable.hpp"
+#include "lisa/checkpoint/checkpoint_folder.hpp"
 #include "lisa/checkpoint/config_json.hpp"
+#include "spec_fit.hpp"
 #include "terminal.hpp"
 
 namespace lisa::program {
@@ -25,6 +27,16 @@ std::string known_specs(const std::vector<SpecEntry>& entries) {
   return names;
 }
 
+/// Of specifications with the same config.json (SAM's size stands in none), the one that the tensors fit.
+const SpecEntry& choose_by_tensors(const std::vector<const SpecEntry*>& entries, const CheckpointConfig& config,
+                                   const std::string& folder) {
+  TensorTable table;
+  for (const TensorFile& file : open_checkpoint(folder, {.verify_crc = false}).files) add_tensors(table, file.tensors);
+  for (const SpecEntry* entry : entries)
+    if (spec_differences(*entry, config, table).empty()) return *entry;
+  return *entries.front();
+}
+
 /// The specification to load a folder with: the named one, or the first whose numbers are those of the folder.
 SpecEntry choose_spec(const ModelOptions& options) {
   const std::vector<SpecEntry> entries = spec_entries();
@@ -34,16 +46,19 @@ SpecEntry choose_spec(const ModelOptions& options) {
     throw InputError("spec", found_expected(quoted(options.spec), "one of " + known_specs(entries)));
   }
   const CheckpointConfig config = read_checkpoint_config(options.model);
+  std::vector<const SpecEntry*> fitting;
   const SpecEntry* closest = nullptr;
   std::size_t fewest = 0;
   for (const SpecEntry& entry : entries) {
     const std::size_t differences = config_differences(entry.configs, config).count();
-    if (differences == 0) return entry;
+    if (differences == 0) fitting.push_back(&entry);
     if (closest == nullptr || differences < fewest) {
       closest = &entry;
       fewest = differences;
     }
   }
+  if (fitting.size() == 1) return *fitting.front();
+  if (!fitting.empty()) return choose_by_tensors(fitting, config, options.model);
   throw MismatchError(config.file, "specification",
                       "found numbers that none of " + known_specs(entries) + " has; " +
                           config_differences(closest->configs, config)

@@ -180,6 +180,21 @@ Json preprocessor_config(const ClipConfig& vision) {
           {"image_std", numbers.std}};
 }
 
+/// What CLIP's files hold beside the tensors that a model reads: the blocks behind the feature layer, the last norm.
+void add_unread_tower_tensors(std::vector<StoredTensor>& tower, const ClipConfig& vision) {
+  constexpr std::string_view first_block = "vision_model.encoder.layers.0.";
+  std::vector<StoredTensor> block;
+  for (const StoredTensor& tensor : tower)
+    if (tensor.name.starts_with(first_block)) block.push_back(tensor);
+  for (dim i = blocks_run(vision); i < vision.layers; ++i)
+    for (StoredTensor tensor : block) {
+      tensor.name = "vision_model.encoder.layers." + std::to_string(i) + "." + tensor.name.substr(first_block.size());
+      tower.push_back(std::move(tensor));
+    }
+  for (const char* name : {"vision_model.post_layernorm.weight", "vision_model.post_layernorm.bias"})
+    if (!tower.empty()) tower.push_back({.name = name, .dtype = tower.front().dtype, .shape = {vision.hidden}});
+}
+
 /// The tensors that stand in one of the two folders, with the dtypes of a precision.
 std::vector<StoredTensor> tensors_of(const SpecEntry& spec, Precision precision, bool vision_tower) {
   std::vector<StoredTensor> tensors;
@@ -188,6 +203,7 @@ std::vector<StoredTensor> tensors_of(const SpecEntry& spec, Precision precision,
     const auto dtype = stored_dtype(dtype_of(parameter.part, precision, c10::kFloat, c10::kFloat));
     tensors.push_back({.name = parameter.name, .dtype = dtype.value(), .shape = parameter.shape});
   }
+  if (vision_tower) add_unread_tower_tensors(tensors, spec.configs.vision);
   return tensors;
 }
 

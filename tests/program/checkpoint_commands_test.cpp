@@ -250,6 +250,8 @@ TEST_CASE("A random checkpoint fits its specification, depends on the seed alone
   REQUIRE(info.exit_code == 0);
   CHECK(parse_json(info.out, "info")["specification"] == "model_a");
   CHECK(parse_json(info.out, "info")["warnings"].empty());
+  const ProgramRun spec = lisa_program({"info", "--spec", one, "--decoder-heads", "4", "--name", "GoldenSpec"});
+  CHECK(spec.exit_code == 0);
   const auto tensors = tensors_of(one);
   const at::Tensor matrix = tensors.at("model.embed_tokens.weight");
   CHECK((matrix.scalar_type() == at::kBFloat16));
