@@ -29,8 +29,8 @@ inline std::optional<std::string> vision_tower_folder(const std::string& folder,
   if (!options.vision_tower.empty()) return options.vision_tower;
   const auto inside = checkpoint.tensors.lower_bound("model.vision_tower.vision_tower.");
   if (inside != checkpoint.tensors.end() && inside->first.starts_with("model.vision_tower.vision_tower.")) return {};
-  for (const auto& candidate :
-       {std::filesystem::path(named_in_config), std::filesystem::path(folder) / named_in_config}) {
+  for (const std::filesystem::path& candidate :
+       {std::filesystem::path(folder) / named_in_config, std::filesystem::path(named_in_config)}) {
     std::error_code ignored;
     if (!named_in_config.empty() && std::filesystem::is_directory(candidate, ignored)) return candidate.string();
   }

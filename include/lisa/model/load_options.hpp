@@ -10,8 +10,8 @@ namespace lisa {
 
 /// Where a model's parts come from and how they are held.
 struct LoadOptions {
-  /// CLIP's folder. Empty: the one that config.json names, when that is a folder here, or the tower's weights inside
-  /// the checkpoint.
+  /// CLIP's folder. Empty: the tower's weights inside the checkpoint, or the folder that config.json names, looked up
+  /// in the checkpoint's folder and then from the current one.
   std::string vision_tower{};
   std::string sam{};          ///< SAM's own .pth, for base weights without it
   std::string adapter{};      ///< PEFT folder with a LoRA adapter
