@@ -44,9 +44,6 @@ struct InfoOptions {
   bool json = false;
 };
 
-constexpr std::array<Part, 6> parts{Part::llm,           Part::vision_tower,  Part::visual_projector,
-                                    Part::seg_projector, Part::image_encoder, Part::mask_decoder};
-
 /// What a part holds, by stored dtype. A preset's parts have parameters and no dtype.
 struct PartSummary {
   std::size_t tensors = 0;
