@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/silu.h>
@@ -91,7 +92,7 @@ struct LlamaMlp {
 
   /// x [rows, hidden] -> [rows, hidden].
   [[nodiscard]] at::Tensor forward(const at::Tensor& x) const {
-    return down_proj.forward(at::silu(gate_proj.forward(x)).mul(up_proj.forward(x)));
+    return down_proj.forward(gated(gate_proj.forward(x), up_proj.forward(x)));
   }
 
   template <class Visitor>
@@ -99,6 +100,13 @@ struct LlamaMlp {
     visit(scoped(prefix, "gate_proj"), gate_proj);
     visit(scoped(prefix, "up_proj"), up_proj);
     visit(scoped(prefix, "down_proj"), down_proj);
+  }
+
+ private:
+  /// silu(gate) * up; without gradients in the memory of `gate`, since fresh memory costs more than the arithmetic.
+  static at::Tensor gated(at::Tensor gate, const at::Tensor& up) {
+    if (at::GradMode::is_enabled()) return at::silu(gate).mul(up);
+    return at::silu_(gate).mul_(up);
   }
 };
 
