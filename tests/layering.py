@@ -25,7 +25,10 @@ ALLOWED = {
     "image": {"base", "config", "files"},
     "checkpoint": {"base", "config", "files"},
     "model": {"base", "files", "config", "cpu", "nn", "llm", "vision", "sam", "text", "image", "checkpoint"},
+    "data": {"base", "config", "files", "text", "image", "checkpoint"},
 }
+ALLOWED["eval"] = {*ALLOWED["model"], "model", "data"}
+ALLOWED["train"] = {*ALLOWED["eval"], "eval"}
 # The rooms beside the model may know how a module names its tensors, nothing else of nn.
 PARAMETER_HEADER = "lisa/nn/parameter.hpp"
 PARAMETER_READERS = {"text", "image", "checkpoint"}
@@ -35,7 +38,7 @@ UMBRELLA = "lisa/lisa.hpp"
 VERSION = "lisa/version.hpp"
 
 # Untrusted bytes are parsed without libtorch in reach: whole rooms, and the parsers of mixed rooms.
-TORCH_FREE_ROOMS = {"base", "config", "files"}
+TORCH_FREE_ROOMS = {"base", "config", "files", "data"}
 TORCH_FREE_HEADERS = {
     "lisa/checkpoint/checkpoint_folder.hpp",
     "lisa/checkpoint/finite.hpp",

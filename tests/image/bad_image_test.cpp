@@ -26,7 +26,7 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-const std::string folder = LISA_TEST_DATA "/data/images/";
+const std::string folder = LISA_TEST_DATA "/fixtures/images/";
 
 Bytes bytes_of(std::string_view text) { return {text.begin(), text.end()}; }
 

@@ -21,7 +21,7 @@ using namespace lisa;
 namespace {
 
 nlohmann::json recorded() {
-  const auto text = test::file_bytes(LISA_TEST_DATA "/data/masks/pycocotools.json");
+  const auto text = test::file_bytes(LISA_TEST_DATA "/fixtures/masks/pycocotools.json");
   return nlohmann::json::parse(text.begin(), text.end());
 }
 

@@ -16,7 +16,7 @@ using namespace lisa;
 
 namespace {
 
-const std::string folder = LISA_TEST_DATA "/data/images/";
+const std::string folder = LISA_TEST_DATA "/fixtures/images/";
 
 }  // namespace
 

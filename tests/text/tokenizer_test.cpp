@@ -70,7 +70,7 @@ TEST_CASE("the original's token ids and texts are reproduced") {
 TEST_CASE("random text and random ids give what transformers gives, for every way to write the folder") {
   for (const char* name : {"published", "plain_special", "stripping_special", "overlapping", "not_legacy", "no_bos"}) {
     CAPTURE(name);
-    const Json data = read_json(std::string(LISA_TEST_DATA "/data/tokenizer/") + name + ".json");
+    const Json data = read_json(std::string(LISA_TEST_DATA "/fixtures/tokenizer/") + name + ".json");
     const test::TempDir folder;
     test::write_text(folder / "tokenizer.model", test::read_text(published + "/tokenizer.model"));
     test::write_text(folder / "added_tokens.json", data["added"].dump());
