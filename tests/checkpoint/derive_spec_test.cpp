@@ -345,10 +345,10 @@ TEST_CASE("the header is what a program is built from") {
   const SpecConfigs spec = unusual();
   const Tensors tensors = layout_of(spec);
   SpecSources from = sources(spec, tensors);
-  from.folder = "/fixtures/my \"model\"\n";
+  from.folder = "/data/my \"model\"\n";
   const std::string header = spec_header(derive_spec(from), "MySpec");
   CHECK(header ==
-        R"x(// Derived from "/fixtures/my "model"\x0a" by `lisa info --spec`.
+        R"x(// Derived from "/data/my "model"\x0a" by `lisa info --spec`.
 #pragma once
 
 #include <string_view>

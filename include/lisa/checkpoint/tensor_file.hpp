@@ -146,7 +146,7 @@ inline void read_torch_file(TensorFile& result, bool check_crc) {
 
   FileDefects defects(file.name());
   for (const TorchTensor& tensor : state.tensors) {
-    const std::string record_name = folder + "/fixtures/" + tensor.storage;
+    const std::string record_name = folder + "/data/" + tensor.storage;
     const auto found = records.find(record_name);
     place_torch_tensor(tensor, found == records.end() ? nullptr : found->second, record_name, result, defects);
   }
