@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -86,15 +87,24 @@ class Predictor {
   /// not touched. Answers equal those of asking one at a time.
   /// @throws InputError as `ask`; `options.trace` must be empty, since it holds one answer
   std::vector<Answer> ask_each(const std::vector<std::string>& questions, const AskOptions& options = {}) {
-    require_image();
-    if (options.trace != nullptr) throw InputError("trace", "found a batch of questions, expected a single one");
     std::vector<std::vector<std::int64_t>> prompts;
     for (const std::string& question : questions) {
       Conversation conversation = empty_conversation();
       conversation.add_user(question);
       prompts.push_back(model_->tokenizer.encode_with_images(conversation.prompt()));
     }
+    return answer_prompts(std::move(prompts), options);
+  }
+
+  /// Continues whole prompts, all in one batch: token ids, `image_token_id` where the image stands. Every `[SEG]` that
+  /// a prompt holds gets its mask like those of the answer, before them. The conversation of `ask` is not touched.
+  /// @throws InputError as `ask_each`
+  std::vector<Answer> answer_prompts(std::vector<std::vector<std::int64_t>> prompts, const AskOptions& options = {}) {
+    require_image();
+    if (options.trace != nullptr) throw InputError("trace", "found a batch of questions, expected a single one");
     if (prompts.empty()) return {};
+    if (std::ranges::any_of(prompts, [](const auto& prompt) { return prompt.empty(); }))
+      throw InputError("prompt", "found no token, expected at least one");
     run_common_prefix(prompts);
     std::vector<PromptCache> caches;
     for (std::size_t i = 0; i < prompts.size(); ++i) caches.push_back(cache_.fork());
@@ -105,6 +115,14 @@ class Predictor {
     add_image_times(answers.front().times);
     return answers;
   }
+
+  /// A conversation of this predictor's style before its first question.
+  [[nodiscard]] Conversation empty_conversation() const {
+    return Conversation(style_, model_->image_start_end ? image_mark : bare_image_mark);
+  }
+
+  /// The model that answers.
+  [[nodiscard]] const LoadedModel<S>& model() const noexcept { return *model_; }
 
   /// The conversation so far, as the text that the model reads.
   [[nodiscard]] const Conversation& conversation() const noexcept { return conversation_; }
@@ -118,10 +136,6 @@ class Predictor {
  private:
   void require_image() const {
     if (image_ == nullptr) throw InputError("image", "found none, expected set_image before a question");
-  }
-
-  [[nodiscard]] Conversation empty_conversation() const {
-    return Conversation(style_, model_->image_start_end ? image_mark : bare_image_mark);
   }
 
   [[nodiscard]] Question question_about(std::vector<std::int64_t> ids, std::size_t asked_from, PromptCache& cache,
@@ -148,7 +162,8 @@ class Predictor {
     if (history_.back() != model_->tokenizer.eos()) history_.push_back(model_->tokenizer.eos());
   }
 
-  /// Runs what all prompts begin with, so that their caches are copies of one.
+  /// Runs what all prompts begin with, up to the first `[SEG]` whose state a mask needs, so that their caches are
+  /// copies of one.
   void run_common_prefix(const std::vector<std::vector<std::int64_t>>& prompts) {
     const c10::InferenceMode no_gradients;
     const PromptRows first(prompts.front(), Lisa<S>::visual_tokens, image_serial_);
@@ -156,6 +171,10 @@ class Predictor {
     for (const auto& prompt : prompts) {
       const PromptRows rows(prompt, Lisa<S>::visual_tokens, image_serial_);
       shared = std::min({shared, rows.size() - 1, first.common_prefix(rows.keys())});
+      const auto seg = std::ranges::find(prompt, model_->tokenizer.seg());
+      if (seg != prompt.end() && seg != prompt.begin())
+        shared = std::min(shared,
+                          rows.position(static_cast<std::size_t>(seg - prompt.begin())) + Lisa<S>::SegPolicy::offset);
     }
     const dim reused = std::min(shared, first.common_prefix(cache_.keys()));
     const std::vector<std::int64_t> keys(first.keys().begin(), first.keys().begin() + shared);
