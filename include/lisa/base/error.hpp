@@ -30,6 +30,11 @@ class Error : public std::runtime_error {
   [[nodiscard]] const std::string& file() const noexcept { return file_; }
   /// Tensor, field, byte, line, sample or argument the defect is at; may be empty.
   [[nodiscard]] const std::string& place() const noexcept { return place_; }
+  /// `what()` without file and place.
+  [[nodiscard]] std::string message() const {
+    const std::size_t before = (file_.empty() ? 0 : file_.size() + 2) + (place_.empty() ? 0 : place_.size() + 2);
+    return std::string(what()).substr(before);
+  }
 
  private:
   static std::string join(const std::string& file, const std::string& place, const std::string& message) {

@@ -125,4 +125,11 @@ inline std::vector<std::uint8_t> read_bytes(const std::filesystem::path& path, c
   return decode_image(bytes, file, limits);
 }
 
+/// The label map in the PNG file at `path`; see `decode_label_png`. Throws IoError, LimitError, FormatError.
+[[nodiscard]] inline LabelMap read_label_map(const std::filesystem::path& path, const ImageLimits& limits = {}) {
+  const std::string file = shown_path(path);
+  const std::vector<std::uint8_t> bytes = read_image_detail::read_bytes(path, file, limits.max_file_bytes);
+  return decode_label_png(bytes, file, limits);
+}
+
 }  // namespace lisa
