@@ -12,10 +12,12 @@
 
 #include "lisa/config/llama.hpp"
 #include "lisa/config/lora.hpp"
+#include "lisa/llm/branched_rows.hpp"
 #include "lisa/llm/kv_cache.hpp"
 #include "lisa/nn/causal_attention.hpp"
 #include "lisa/nn/linear.hpp"
 #include "lisa/nn/lora_linear.hpp"
+#include "lisa/nn/masked_attention.hpp"
 #include "lisa/nn/rms_norm.hpp"
 #include "lisa/nn/rotary.hpp"
 
@@ -52,6 +54,20 @@ struct LlamaAttention {
       begin += segment.rows;
     }
     return o_proj.forward(outputs.size() == 1 ? outputs.front() : at::cat(outputs, 0));
+  }
+
+  /// x [items * T, hidden] -> the same. @param angles the rotary table at every row's position, [items * T, width]
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x, const BranchedRows& rows,
+                                   const RotaryEmbedding<width>& angles) const {
+    const auto heads = [&](const at::Tensor& t) {  // [items * T, h * width] -> [items, h, T, width]
+      return t.view({rows.items, rows.length, t.size(1) / width, width}).transpose(1, 2);
+    };
+    const auto of_rows = [&](const at::Tensor& t) { return t.view({rows.items, 1, rows.length, width}); };
+    const at::Tensor c = of_rows(angles.cosine), s = of_rows(angles.sine);
+    const at::Tensor q = RotaryEmbedding<width>::rotated(heads(q_proj.forward(x)), c, s);
+    const at::Tensor k = RotaryEmbedding<width>::rotated(heads(k_proj.forward(x)), c, s);
+    const at::Tensor attended = masked_attention(q, k, heads(v_proj.forward(x)), rows.bias);
+    return o_proj.forward(attended.transpose(1, 2).reshape({rows.items * rows.length, C.hidden}));
   }
 
   /// `visit(name, projection)` for the four projections.
@@ -121,8 +137,13 @@ struct LlamaBlock {
   /// x [rows, hidden] -> [rows, hidden].
   [[nodiscard]] at::Tensor forward(const at::Tensor& x, std::span<const Segment> segments, dim layer,
                                    const RotaryEmbedding<head_dim(C)>& rotary) const {
-    const at::Tensor attended = x.add(self_attn.forward(input_layernorm.forward(x), segments, layer, rotary));
-    return attended.add(mlp.forward(post_attention_layernorm.forward(attended)));
+    return feed_forward(x.add(self_attn.forward(input_layernorm.forward(x), segments, layer, rotary)));
+  }
+
+  /// x [items * T, hidden] -> the same. @param angles the rotary table at every row's position
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x, const BranchedRows& rows,
+                                   const RotaryEmbedding<head_dim(C)>& angles) const {
+    return feed_forward(x.add(self_attn.forward(input_layernorm.forward(x), rows, angles)));
   }
 
   /// `visit(name, projection)` for every linear layer of the block.
@@ -138,6 +159,11 @@ struct LlamaBlock {
                         [&](const std::string& name, auto& projection) { projection.for_each_parameter(name, visit); });
     input_layernorm.for_each_parameter(scoped(prefix, "input_layernorm"), visit);
     post_attention_layernorm.for_each_parameter(scoped(prefix, "post_attention_layernorm"), visit);
+  }
+
+ private:
+  [[nodiscard]] at::Tensor feed_forward(const at::Tensor& attended) const {
+    return attended.add(mlp.forward(post_attention_layernorm.forward(attended)));
   }
 };
 
@@ -186,6 +212,23 @@ struct Llama {
     for (const Segment& segment : segments)
       if (segment.cache != nullptr) segment.cache->advance(segment.rows);
     return hidden;
+  }
+
+  /// Runs sequences that share their beginnings through all blocks and the final norm; differentiable.
+  /// @param x     [items * T, hidden]
+  /// @param run   `run(block, x)` gives what `block(x)` gives; how it gets there, say by computing the block again in
+  /// the
+  ///              backward pass, is its own affair, as long as the model lives
+  /// @throws InputError when a sequence exceeds the context
+  /// @return      [items * T, hidden], the last hidden states; those of padding mean nothing
+  template <class Run>
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x, const BranchedRows& rows, const Run& run) const {
+    make_cache().require_room(rows.longest);
+    const RotaryEmbedding<head_dim(C)> angles = rotary.at_positions(rows.positions);
+    at::Tensor hidden = x;
+    for (const LlamaBlock<C, L>& block : layers)
+      hidden = run([&block, rows, angles](const at::Tensor& h) { return block.forward(h, rows, angles); }, hidden);
+    return norm.forward(hidden);
   }
 
   /// hidden [rows, hidden] -> logits [rows, vocab].

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/matmul.h>
 
 #include <string>
@@ -23,12 +25,15 @@ struct LoraLinear {
   Linear<In, Out, Bias::no> base;
   at::Tensor lora_A;  // [rank, In], undefined unless an unmerged adapter is loaded
   at::Tensor lora_B;  // [Out, rank]
+  /// Draws which inputs of the adapter are dropped, with probability L.dropout; undefined outside training, where
+  /// nothing is dropped. Layers may share one.
+  at::Generator dropout_generator{};
 
   /// x [..., In] -> [..., Out].
   [[nodiscard]] at::Tensor forward(const at::Tensor& x) const {
     at::Tensor y = base.forward(x);
     if constexpr (has_adapter) {
-      if (lora_A.defined()) y = y.add(apply_linear(apply_linear(x, lora_A), lora_B), scaling(L));
+      if (lora_A.defined()) y = y.add(apply_linear(apply_linear(dropped(x), lora_A), lora_B), scaling(L));
     }
     return y;
   }
@@ -54,6 +59,13 @@ struct LoraLinear {
       visit(scoped(prefix, "lora_A.weight"), lora_A, Shape{L.rank, In});
       visit(scoped(prefix, "lora_B.weight"), lora_B, Shape{Out, L.rank});
     }
+  }
+
+ private:
+  /// Dropout (Srivastava et al. 2014): what is kept is scaled, so that the mean stays.
+  [[nodiscard]] at::Tensor dropped(const at::Tensor& x) const {
+    if (L.dropout <= 0 || !dropout_generator.defined()) return x;
+    return x.mul(at::empty_like(x).bernoulli_(1 - L.dropout, dropout_generator).div_(1 - L.dropout));
   }
 };
 

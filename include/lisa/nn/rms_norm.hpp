@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/rsqrt.h>
+#include <c10/core/ScalarType.h>
 
 #include <string>
 
@@ -10,8 +11,8 @@
 
 namespace lisa {
 
-/// Root-mean-square normalisation over the last dimension (Zhang and Sennrich 2019). The statistics are fp32 and the
-/// normalised value is rounded to the input's dtype before the scale, as LLaMA's reference does it.
+/// Root-mean-square normalisation over the last dimension (Zhang and Sennrich 2019). The statistics are at least fp32
+/// and the normalised value is rounded to the input's dtype before the scale, as LLaMA's reference does it.
 template <dim N>
 struct RmsNorm {
   static_assert(N > 0, "RmsNorm: width must be positive");
@@ -22,7 +23,7 @@ struct RmsNorm {
 
   /// x [..., N] -> [..., N], in x's dtype.
   [[nodiscard]] at::Tensor forward(const at::Tensor& x) const {
-    const at::Tensor wide = x.to(at::kFloat);
+    const at::Tensor wide = x.to(c10::promoteTypes(x.scalar_type(), at::kFloat));
     const at::Tensor scale = at::rsqrt(wide.square().mean(-1, /*keepdim=*/true).add(eps));  // [..., 1]
     return weight.mul(wide.mul(scale).to(x.scalar_type()));
   }

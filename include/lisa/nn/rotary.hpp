@@ -31,8 +31,16 @@ struct RotaryEmbedding {
   /// Rotates x [heads, T, HeadDim] whose rows stand at positions first .. first+T-1.
   [[nodiscard]] at::Tensor rotate(const at::Tensor& x, dim first) const {
     const dim rows = x.size(-2);
-    const at::Tensor c = cosine.narrow(0, first, rows);
-    const at::Tensor s = sine.narrow(0, first, rows);
+    return rotated(x, cosine.narrow(0, first, rows), sine.narrow(0, first, rows));
+  }
+
+  /// The table's rows for positions in any order. @param positions int64 [N]
+  [[nodiscard]] RotaryEmbedding at_positions(const at::Tensor& positions) const {
+    return {cosine.index_select(0, positions), sine.index_select(0, positions)};
+  }
+
+  /// x [..., HeadDim] turned by angles whose cosines and sines `c` and `s` broadcast to its shape.
+  [[nodiscard]] static at::Tensor rotated(const at::Tensor& x, const at::Tensor& c, const at::Tensor& s) {
     const at::Tensor low = x.narrow(-1, 0, HeadDim / 2);
     const at::Tensor high = x.narrow(-1, HeadDim / 2, HeadDim / 2);
     return x.mul(c).add_(at::cat({high.neg(), low}, -1).mul(s));

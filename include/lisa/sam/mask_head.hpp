@@ -26,8 +26,8 @@ struct SamMaskHead {
   /// Computes the positional encoding of the image grid, once after loading.
   void prepare(PositionalPrecision precision) { dense_pe = prompt_encoder.dense_pe(precision); }
 
-  /// One mask for each prompt over one image.
-  /// @param image_embedding  [1, prompt_dim, g, g]
+  /// One mask for each prompt.
+  /// @param image_embedding  [1, prompt_dim, g, g], shared by the prompts, or [N, prompt_dim, g, g], one for each
   /// @param prompts          [N, prompt_dim], projected hidden states of `[SEG]` tokens
   [[nodiscard]] MaskPrediction forward(const at::Tensor& image_embedding, const at::Tensor& prompts) const {
     const at::Tensor tokens = prompts.to(prompt_encoder.no_mask.options()).unsqueeze(1);  // [N, 1, prompt_dim]

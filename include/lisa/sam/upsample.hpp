@@ -35,9 +35,10 @@ inline void expect_mask_extents(const at::Tensor& low_res, dim image_side, Image
   }
 }
 
-/// The image's part of the padded square, fp32 [N, M, resized.height, resized.width].
+/// The image's part of the padded square, at least fp32 [N, M, resized.height, resized.width].
 [[nodiscard]] inline at::Tensor unpadded_logits(const at::Tensor& low_res, dim image_side, ImageExtent resized) {
-  return at::upsample_bilinear2d(low_res.to(at::kFloat), {image_side, image_side}, /*align_corners=*/false)
+  const auto wide = c10::promoteTypes(low_res.scalar_type(), at::kFloat);
+  return at::upsample_bilinear2d(low_res.to(wide), {image_side, image_side}, /*align_corners=*/false)
       .narrow(2, 0, resized.height)
       .narrow(3, 0, resized.width);
 }
@@ -56,7 +57,7 @@ inline void mask_logits_out(at::Tensor& out, const at::Tensor& low_res, dim imag
 /// @param image_side side of the padded square
 /// @param resized the image's extent inside the square
 /// @param original the image's extent
-/// @return fp32 [N, M, original.height, original.width]
+/// @return fp32 [N, M, original.height, original.width] (fp64 for fp64)
 /// @throws InputError on extents that are empty or exceed the square
 [[nodiscard]] inline at::Tensor mask_logits(const at::Tensor& low_res, dim image_side, ImageExtent resized,
                                             ImageExtent original) {
