@@ -236,6 +236,13 @@ template <class IsDone>
   return open;
 }
 
+/// A sample as `evaluate` sees it. @throws what the data set throws
+[[nodiscard]] inline Sample read_for_evaluation(const DataSet& data, std::size_t index,
+                                                const EvaluationOptions& options) {
+  Random random = evaluator_detail::stream(options, evaluator_detail::Purpose::data, index);
+  return data.read(index, random);
+}
+
 /// Measures a model on the given samples of a data set, one after another.
 /// @throws whatever the observer throws, and errors that are not of the `Error` family
 inline void evaluate(const EvaluatedModel& model, const DataSet& data, std::span<const std::size_t> indices,
@@ -245,8 +252,7 @@ inline void evaluate(const EvaluatedModel& model, const DataSet& data, std::span
     if (observer.on_start) observer.on_start(index, done);
     SampleRecord record;
     try {
-      Random random = evaluator_detail::stream(options, evaluator_detail::Purpose::data, index);
-      record = evaluate_sample(model, data.read(index, random), index, options);
+      record = evaluate_sample(model, read_for_evaluation(data, index, options), index, options);
     } catch (const Error& error) {
       if (observer.on_failure) observer.on_failure(index, error);
       continue;
