@@ -60,7 +60,7 @@ inline constexpr Wording ask_user{
 /// Facts, in words alone; `{x}` is "a mug".
 inline constexpr Wording tell_use{{"What is {x} used for?"}, {"What do you use {x} for?"}, "It is used to {y}."};
 inline constexpr Wording tell_material{
-    {"What is {x} made of?"}, {"Which material is {x} made of?"}, "It is made of {y}."};
+    {"What is {x} made of?"}, {"Can you see what {x} is made of?"}, "It is made of {y}."};
 inline constexpr Wording tell_place{{"Where do you find {x}?"}, {"Where is {x} used?"}, "You find it in {y}."};
 inline constexpr Wording tell_user{{"Who uses {x}?"}, {"Who would need {x}?"}, "It is used by {y}."};
 /// The kind that a use belongs to.
