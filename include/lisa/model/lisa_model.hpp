@@ -15,6 +15,7 @@
 #include "lisa/nn/parameter.hpp"
 #include "lisa/sam/image_encoder.hpp"
 #include "lisa/sam/mask_head.hpp"
+#include "lisa/sam/prompt_encoder.hpp"
 #include "lisa/vision/clip_tower.hpp"
 
 namespace lisa {
@@ -118,6 +119,12 @@ class Lisa {
   /// hidden [N, hidden], states of `[SEG]` tokens -> prompts [N, prompt_dim].
   [[nodiscard]] at::Tensor project_seg(const at::Tensor& hidden) const {
     return seg_projector.forward(as_input_of(seg_projector, hidden));
+  }
+
+  /// Computes what modules derive from their weights. Call once after these are complete, before anything else.
+  void prepare(PositionalPrecision positional = PositionalPrecision::weights) {
+    if constexpr (requires { llm.prepare(); }) llm.prepare();
+    if constexpr (requires { mask_decoder.prepare(positional); }) mask_decoder.prepare(positional);
   }
 
   /// `x` in the dtype and on the device of a module's parameters; unchanged for a module without any.

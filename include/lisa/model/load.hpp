@@ -84,9 +84,7 @@ template <ModelSpec S>
 void prepare(Lisa<S>& model, const LoadOptions& options) {
   if constexpr (requires { model.llm.merge_adapters(); })
     if (options.merge_adapter) model.llm.merge_adapters();
-  if constexpr (requires { model.llm.prepare(); }) model.llm.prepare();
-  const auto positional = options.fp32_positional_encoding ? PositionalPrecision::fp32 : PositionalPrecision::weights;
-  if constexpr (requires { model.mask_decoder.prepare(positional); }) model.mask_decoder.prepare(positional);
+  model.prepare(options.fp32_positional_encoding ? PositionalPrecision::fp32 : PositionalPrecision::weights);
 }
 
 }  // namespace detail
