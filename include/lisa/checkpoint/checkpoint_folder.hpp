@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "lisa/base/error.hpp"
+#include "lisa/base/lower_case.hpp"
 #include "lisa/base/printable.hpp"
 #include "lisa/checkpoint/tensor_file.hpp"
 #include "lisa/files/file_defects.hpp"
@@ -51,12 +52,6 @@ struct ShardNumber {
       !parse(name.substr(of + 4, dot - of - 4), shard.count))
     return std::nullopt;
   return shard;
-}
-
-[[nodiscard]] inline std::string lower_case(std::string text) {
-  for (char& c : text)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return text;
 }
 
 /// A shard is named by a plain file name: anything else could reach out of the checkpoint's folder.

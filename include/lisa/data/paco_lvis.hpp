@@ -1,0 +1,21 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "lisa/data/annotated_objects.hpp"
+
+namespace lisa {
+
+/// PACO-LVIS (Ramanathan et al., CVPR 2023) below LISA's data folder `root`:
+/// vlpart/paco/annotations/paco_lvis_v1_<split>.json, pictures below coco/.
+/// @param split "train", "val" or "test"
+/// @throws IoError, LimitError, FormatError as `read_annotated_objects`
+[[nodiscard]] inline DataSet paco_lvis(const std::filesystem::path& root, const std::string& split = "train",
+                                       const ClassDraw& draw = {}) {
+  const std::filesystem::path annotations =
+      root / "vlpart" / "paco" / "annotations" / ("paco_lvis_v1_" + split + ".json");
+  return annotated_object_set(read_annotated_objects("paco_lvis|" + split, annotations, root / "coco"), draw);
+}
+
+}  // namespace lisa
