@@ -192,7 +192,7 @@ TEST_CASE("baselines: the whole image always, objects where they are known, chan
   CHECK(plain.dialogues[0].results.size() == 1);
   CHECK(plain.dialogues[1].find(Method::whole_image)->overlaps == std::vector<MaskOverlap>{{24, 16, 16}});
 
-  options.objects = [](const Sample&) { return std::vector{columns(0, 1), columns(2, 4), columns(1, 1)}; };
+  options.objects = [](const Sample&, std::size_t) { return std::vector{columns(0, 1), columns(2, 4), columns(1, 1)}; };
   std::set<std::int64_t> drawn;
   for (std::size_t index = 0; index < 40; ++index) {
     const SampleRecord record = evaluate_sample({}, sample, index, options);
@@ -202,7 +202,7 @@ TEST_CASE("baselines: the whole image always, objects where they are known, chan
   }
   CHECK(drawn == std::set<std::int64_t>{0, 4});
 
-  options.objects = [](const Sample&) { return std::vector<BitMask>{}; };
+  options.objects = [](const Sample&, std::size_t) { return std::vector<BitMask>{}; };
   const SampleRecord empty = evaluate_sample({}, sample, 0, options);
   CHECK(empty.dialogues[0].find(Method::largest_object)->overlaps == std::vector<MaskOverlap>{{0, 8, 0}});
 }

@@ -22,15 +22,18 @@
 
 namespace lisa {
 
+/// The objects of a sample's image, each a mask of its size. Baselines give an empty mask where there are none.
+/// @param index of the sample in its data set
+using ObjectSource = std::function<std::vector<BitMask>(const Sample& sample, std::size_t index)>;
+
 /// What an evaluation consists of.
 struct EvaluationOptions {
   bool teacher_forced = true;
   bool free_running = true;
   std::size_t batch = 8;   ///< dialogues of an image that run together, >= 1
   std::uint64_t seed = 0;  ///< of what the data set and the random baseline leave to chance
-  /// The objects of a sample's image, of its size, for the baselines `largest_object` and `random_object`; without it
-  /// the whole image is the only baseline. An image without objects gets an empty mask.
-  std::function<std::vector<BitMask>(const Sample& sample)> objects{};
+  /// For the baselines `largest_object` and `random_object`; without it the whole image is the only baseline.
+  ObjectSource objects{};
 };
 
 namespace evaluator_detail {
@@ -172,7 +175,7 @@ class SampleEvaluation {
     const ImageSize size = sample_.image.size();
     add_baseline(Method::whole_image, [mask = whole_image(size)] { return mask; });
     if (!options_.objects) return;
-    const std::vector<BitMask> objects = options_.objects(sample_);
+    const std::vector<BitMask> objects = options_.objects(sample_, record_.index);
     if (objects.empty()) {
       for (const Method method : {Method::largest_object, Method::random_object})
         add_baseline(method, [&] { return BitMask(size); });

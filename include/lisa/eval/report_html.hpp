@@ -14,6 +14,7 @@
 #include "lisa/base/base64.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/base/printable.hpp"
+#include "lisa/data/label_mask.hpp"
 #include "lisa/data/sample.hpp"
 #include "lisa/eval/evaluation_record.hpp"
 #include "lisa/eval/metrics.hpp"
@@ -91,19 +92,6 @@ inline std::string figure(const Image& image, const std::vector<BitMask>& masks,
          "\"><figcaption>" + escaped(caption) + "</figcaption></figure>\n";
 }
 
-inline std::vector<BitMask> target_masks(const Dialogue& dialogue) {
-  std::vector<BitMask> masks;
-  for (const LabelMask& target : dialogue.masks) {
-    BitMask& mask = masks.emplace_back(target.size);
-    for (int y = 0; y < target.size.height; ++y)
-      for (int x = 0; x < target.size.width; ++x)
-        if (target.labels[static_cast<std::size_t>(y) * static_cast<std::size_t>(target.size.width) +
-                          static_cast<std::size_t>(x)] == 1)
-          mask.set(x, y);
-  }
-  return masks;
-}
-
 /// Whether every mask that a model gave belongs to a target and every target has one.
 inline bool masks_pair_up(const DialogueRecord& record, const MethodResult& result) {
   for (std::size_t i = 0; i < result.mask_counts.size(); ++i)
@@ -150,10 +138,10 @@ inline std::string article(const DialogueRecord& record, Method method, const Re
             escaped(record.exchanges[i].answer) + "</p>\n";
     if (i < result->answers.size()) html += "<p><b>Answer</b> " + escaped(result->answers[i]) + "</p>\n";
   }
-  std::vector<BitMask> found;
+  std::vector<BitMask> wanted, found;
+  for (const LabelMask& mask : sample.dialogues[example.dialogue].masks) wanted.push_back(foreground(mask));
   for (const CocoRle& mask : result->masks) found.push_back(decode_rle(mask));
-  return html + "<div class=\"figures\">\n" +
-         figure(sample.image, target_masks(sample.dialogues[example.dialogue]), {}, "Expected") +
+  return html + "<div class=\"figures\">\n" + figure(sample.image, wanted, {}, "Expected") +
          figure(sample.image, found, scores_of(record, *result), "Found") + "</div>\n</article>\n";
 }
 
