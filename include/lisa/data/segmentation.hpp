@@ -117,14 +117,15 @@ void for_each_part(const Segmentation& segmentation, ImageSize size, const std::
   for (const std::vector<double>& outline : segmentation.polygons) visit(polygon_mask(outline, size, place));
   for (const CocoRle& rle : segmentation.runs) {
     if (rle.size != size)
-      throw InputError(place, found_expected("run lengths of " + std::to_string(rle.size.width) + "x" +
-                                                 std::to_string(rle.size.height) + " pixels",
-                                             std::to_string(size.width) + "x" + std::to_string(size.height)));
+      throw MismatchError({}, place,
+                          found_expected("run lengths of " + std::to_string(rle.size.width) + "x" +
+                                             std::to_string(rle.size.height) + " pixels",
+                                         std::to_string(size.width) + "x" + std::to_string(size.height)));
     visit(decode_rle(rle, {{}, place}));
   }
 }
 
-/// Pixels of any part, as pycocotools' annToMask gives them. @throws InputError as `for_each_part`
+/// Pixels of any part, as pycocotools' annToMask gives them. @throws MismatchError as `for_each_part`
 [[nodiscard]] inline BitMask segmentation_mask(const Segmentation& segmentation, ImageSize size,
                                                const std::string& place = "segmentation") {
   BitMask whole(size);
@@ -136,7 +137,7 @@ void for_each_part(const Segmentation& segmentation, ImageSize size, const std::
 }
 
 /// In how many parts a pixel lies, modulo 256: LISA's label of referring data (utils/refer_seg_dataset.py), where
-/// overlapping parts make a pixel hold 2. @throws InputError as `for_each_part`
+/// overlapping parts make a pixel hold 2. @throws MismatchError as `for_each_part`
 [[nodiscard]] inline LabelMask summed_parts(const Segmentation& segmentation, ImageSize size,
                                             const std::string& place = "segmentation") {
   LabelMask sum = empty_label_mask(size);

@@ -30,6 +30,16 @@ struct Utf8Character {
   return {code, size, true};
 }
 
+/// Whether all of `text` is valid UTF-8.
+[[nodiscard]] constexpr bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const Utf8Character c = first_character(text);
+    if (!c.valid) return false;
+    text.remove_prefix(c.size);
+  }
+  return true;
+}
+
 /// Whether `text` is the beginning of a valid multi-byte character that more bytes could complete.
 [[nodiscard]] constexpr bool unfinished_character(std::string_view text) {
   if (text.empty() || text.size() > 3) return false;
