@@ -116,7 +116,7 @@ TEST_CASE("PACO-LVIS and PASCAL-Part ask for single annotations of the pictures 
 TEST_CASE("questions about a part name it in lower case") {
   const test::TempDir root;
   Json json = two_pictures();
-  json["annotations"] = {annotation(3, 5, 3, box(0, 3, 6, 1))};
+  json["annotations"] = Json::array({annotation(3, 5, 3, box(0, 3, 6, 1))});
   write_json(root / "vlpart/paco/annotations/paco_lvis_v1_train.json", json);
   write_picture(root / "coco/train2017/5.jpg", {4, 6});
   const DataSet set = paco_lvis(root.path());
