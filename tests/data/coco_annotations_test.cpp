@@ -72,7 +72,7 @@ TEST_CASE("a COCO file is read with its outlines in every form") {
 }
 
 TEST_CASE("overlapping parts are one object; LISA sums them") {
-  Segmentation parts;
+  CocoSegmentation parts;
   parts.polygons = {{0, 0, 3, 0, 3, 2, 0, 2}, {2, 0, 4, 0, 4, 2, 2, 2}};
   CHECK(area(segmentation_mask(parts, {2, 4})) == 8);
   CHECK(summed_parts(parts, {2, 4}).labels == std::vector<std::uint8_t>{1, 1, 2, 1, 1, 1, 2, 1});

@@ -35,7 +35,7 @@ struct CocoAnnotation {
   std::size_t image = 0;     ///< index in CocoAnnotations::images
   std::size_t category = 0;  ///< index in CocoAnnotations::categories
   bool crowd = false;
-  Segmentation segmentation;
+  CocoSegmentation segmentation;
 };
 
 /// The content of a COCO instances file, checked: every reference leads somewhere, ids are unique, run lengths have the
@@ -151,7 +151,7 @@ class CocoReader {
                category = whole(place, value, "category_id");
     check_box(place, value);
     const bool crowd = read_crowd(place, value);
-    std::optional<Segmentation> outline = read_segmentation(place, value, crowd);
+    std::optional<CocoSegmentation> outline = read_segmentation(place, value, crowd);
     if (!id || !image || !category || !outline) return;
     if (!annotation_ids_.emplace(*id, result_.annotations.size()).second)
       return defects_.add(place, found_expected("annotation id " + std::to_string(*id) + " twice", "once"));
@@ -181,7 +181,8 @@ class CocoReader {
     return false;
   }
 
-  [[nodiscard]] std::optional<Segmentation> read_segmentation(const std::string& place, const Json& value, bool crowd) {
+  [[nodiscard]] std::optional<CocoSegmentation> read_segmentation(const std::string& place, const Json& value,
+                                                                  bool crowd) {
     const std::string field = place + ".segmentation";
     const auto found = value.find("segmentation");
     if (found == value.end()) {
@@ -189,7 +190,7 @@ class CocoReader {
       return std::nullopt;
     }
     try {
-      Segmentation outline = parse_segmentation(*found, {{}, field}, rules_.images);
+      CocoSegmentation outline = parse_segmentation(*found, {{}, field}, rules_.images);
       if (outline.parts() + outline.dropped_polygons == 0 && !rules_.empty_segmentations)
         throw FormatError({}, field, "found an empty list, expected polygons or run lengths");
       if (crowd && !outline.polygons.empty())

@@ -35,7 +35,7 @@ struct MaskFile {
 };
 
 /// Pixels of an image as annotated: polygons, run lengths or a file. None at all is an empty mask.
-using RecordedPixels = std::variant<Segmentation, MaskFile>;
+using RecordedPixels = std::variant<CocoSegmentation, MaskFile>;
 
 /// A mask of a line: what belongs to it, and what is neither right nor wrong.
 struct RecordedMask {
@@ -192,13 +192,13 @@ class RecordReader {
       return MaskFile{value.get<std::string>()};
     }
     try {
-      Segmentation outline = parse_segmentation(value, {{}, field});
+      CocoSegmentation outline = parse_segmentation(value, {{}, field});
       if (outline.dropped_polygons > 0)
         add(field, found_expected("a polygon of one or two points", "three points or more"));
       return outline;
     } catch (const Error& error) {
       add(error.place(), error.message());
-      return Segmentation{};
+      return CocoSegmentation{};
     }
   }
 
@@ -223,7 +223,7 @@ class RecordReader {
 /// The pixels of a mask in an image of `size`. Throws MismatchError for another size; `place` names the mask.
 [[nodiscard]] inline BitMask recorded_pixels(const RecordedPixels& pixels, const std::filesystem::path& file,
                                              ImageSize size, const std::string& place) {
-  if (const auto* outline = std::get_if<Segmentation>(&pixels)) return segmentation_mask(*outline, size, place);
+  if (const auto* outline = std::get_if<CocoSegmentation>(&pixels)) return segmentation_mask(*outline, size, place);
   const std::filesystem::path path = beside(file, std::get<MaskFile>(pixels).path);
   const LabelMap map = read_label_map(path);
   if (map.size != size)
@@ -239,7 +239,7 @@ class RecordReader {
   return mask;
 }
 
-[[nodiscard]] inline Json segmentation_json(const Segmentation& segmentation) {
+[[nodiscard]] inline Json segmentation_json(const CocoSegmentation& segmentation) {
   if (segmentation.runs.size() == 1 && segmentation.polygons.empty()) {
     const CocoRle& rle = segmentation.runs.front();
     return {{"size", {rle.size.height, rle.size.width}}, {"counts", compressed_counts(rle)}};
@@ -253,7 +253,7 @@ class RecordReader {
 
 [[nodiscard]] inline Json pixels_json(const RecordedPixels& pixels) {
   if (const auto* file = std::get_if<MaskFile>(&pixels)) return file->path;
-  return segmentation_json(std::get<Segmentation>(pixels));
+  return segmentation_json(std::get<CocoSegmentation>(pixels));
 }
 
 [[nodiscard]] inline Json dialogue_json(const RecordedDialogue& dialogue) {
@@ -358,7 +358,7 @@ class RecordReader {
         for (int y = 0; y < mask.size.height; ++y)
           for (int x = 0; x < mask.size.width; ++x, ++label)
             if (belongs(*label)) bits.set(x, y);
-        return Segmentation{{}, {encode_rle(bits)}, 0};
+        return CocoSegmentation{{}, {encode_rle(bits)}, 0};
       };
       const bool any_ignored =
           std::find(mask.labels.begin(), mask.labels.end(), LabelMask::ignored) != mask.labels.end();

@@ -19,7 +19,7 @@
 namespace lisa {
 
 /// An object's outline as annotation files hold it: polygons or run lengths of its parts.
-struct Segmentation {
+struct CocoSegmentation {
   std::vector<std::vector<double>> polygons;  ///< x0, y0, x1, y1 ..., at least three points each
   std::vector<CocoRle> runs;
   std::size_t dropped_polygons = 0;  ///< of one or two points, which enclose nothing
@@ -84,9 +84,9 @@ namespace detail {
 /// objects, as RefCLEF has them. Polygons of one or two points are dropped and counted (pycocotools would take four
 /// numbers for a box). `source` names it in messages. An empty list is an empty segmentation: whether that may be is
 /// the caller's to say. Throws FormatError, LimitError.
-[[nodiscard]] inline Segmentation parse_segmentation(const Json& value, const RleSource& source,
-                                                     const ImageLimits& limits = {}) {
-  Segmentation result;
+[[nodiscard]] inline CocoSegmentation parse_segmentation(const Json& value, const RleSource& source,
+                                                         const ImageLimits& limits = {}) {
+  CocoSegmentation result;
   if (value.is_object()) {
     result.runs.push_back(detail::parse_rle(value, source, limits));
     return result;
@@ -113,7 +113,7 @@ namespace detail {
 /// Calls `visit` with the mask of every part of `segmentation` in an image of `size`. Throws InputError when run
 /// lengths belong to another size; `place` names the segmentation.
 template <class Visit>
-void for_each_part(const Segmentation& segmentation, ImageSize size, const std::string& place, const Visit& visit) {
+void for_each_part(const CocoSegmentation& segmentation, ImageSize size, const std::string& place, const Visit& visit) {
   for (const std::vector<double>& outline : segmentation.polygons) visit(polygon_mask(outline, size, place));
   for (const CocoRle& rle : segmentation.runs) {
     if (rle.size != size)
@@ -126,7 +126,7 @@ void for_each_part(const Segmentation& segmentation, ImageSize size, const std::
 }
 
 /// Pixels of any part, as pycocotools' annToMask gives them. @throws MismatchError as `for_each_part`
-[[nodiscard]] inline BitMask segmentation_mask(const Segmentation& segmentation, ImageSize size,
+[[nodiscard]] inline BitMask segmentation_mask(const CocoSegmentation& segmentation, ImageSize size,
                                                const std::string& place = "segmentation") {
   BitMask whole(size);
   for_each_part(segmentation, size, place, [&](const BitMask& part) {
@@ -138,7 +138,7 @@ void for_each_part(const Segmentation& segmentation, ImageSize size, const std::
 
 /// In how many parts a pixel lies, modulo 256: LISA's label of referring data (utils/refer_seg_dataset.py), where
 /// overlapping parts make a pixel hold 2. @throws MismatchError as `for_each_part`
-[[nodiscard]] inline LabelMask summed_parts(const Segmentation& segmentation, ImageSize size,
+[[nodiscard]] inline LabelMask summed_parts(const CocoSegmentation& segmentation, ImageSize size,
                                             const std::string& place = "segmentation") {
   LabelMask sum = empty_label_mask(size);
   for_each_part(segmentation, size, place, [&](const BitMask& part) {
