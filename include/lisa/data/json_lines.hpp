@@ -231,12 +231,7 @@ class RecordReader {
         shown_path(path), place,
         found_expected(std::to_string(map.size.width) + "x" + std::to_string(map.size.height) + " pixels",
                        std::to_string(size.width) + "x" + std::to_string(size.height) + " as the image"));
-  BitMask mask(size);
-  const std::uint8_t* label = map.labels.data();
-  for (int y = 0; y < size.height; ++y)
-    for (int x = 0; x < size.width; ++x, ++label)
-      if (*label != 0) mask.set(x, y);
-  return mask;
+  return pixels_where(map.labels, size, [](std::uint8_t label) { return label != 0; });
 }
 
 [[nodiscard]] inline Json segmentation_json(const CocoSegmentation& segmentation) {
@@ -324,12 +319,9 @@ class RecordReader {
           shown_path(file) + " " + line + " dialogue " + std::to_string(d + 1) + " mask " + std::to_string(m + 1);
       LabelMask mask =
           label_mask(detail::recorded_pixels(recorded.masks[m].foreground, file, sample.image.size(), place));
-      if (recorded.masks[m].ignored) {
-        const std::vector<std::uint8_t> ignored =
-            mask_bytes(detail::recorded_pixels(*recorded.masks[m].ignored, file, sample.image.size(), place));
-        for (std::size_t i = 0; i < ignored.size(); ++i)
-          if (ignored[i] != 0) mask.labels[i] = LabelMask::ignored;
-      }
+      if (recorded.masks[m].ignored)
+        paint(mask, detail::recorded_pixels(*recorded.masks[m].ignored, file, sample.image.size(), place),
+              LabelMask::ignored);
       dialogue.masks.push_back(std::move(mask));
     }
   }
@@ -353,12 +345,7 @@ class RecordReader {
         record.dialogues.emplace_back(RecordedDialogue{dialogue.exchanges, {}, dialogue.group});
     for (const LabelMask& mask : dialogue.masks) {
       const auto runs = [&](const auto& belongs) {
-        BitMask bits(mask.size);
-        const std::uint8_t* label = mask.labels.data();
-        for (int y = 0; y < mask.size.height; ++y)
-          for (int x = 0; x < mask.size.width; ++x, ++label)
-            if (belongs(*label)) bits.set(x, y);
-        return CocoSegmentation{{}, {encode_rle(bits)}, 0};
+        return CocoSegmentation{{}, {encode_rle(pixels_where(mask.labels, mask.size, belongs))}, 0};
       };
       const bool any_ignored =
           std::find(mask.labels.begin(), mask.labels.end(), LabelMask::ignored) != mask.labels.end();

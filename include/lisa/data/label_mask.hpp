@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "lisa/data/sample.hpp"
 #include "lisa/image/image.hpp"
@@ -19,15 +20,29 @@ namespace lisa {
 /// 1 where `mask` is foreground, else 0.
 [[nodiscard]] inline LabelMask label_mask(const BitMask& mask) { return {mask.size(), mask_bytes(mask)}; }
 
+/// The pixels of an image of `size` whose label, of [H, W], satisfies `belongs`. Throws InputError for an empty size.
+template <class Belongs>
+[[nodiscard]] BitMask pixels_where(const std::vector<std::uint8_t>& labels, ImageSize size, const Belongs& belongs) {
+  BitMask out(size);
+  const std::uint8_t* label = labels.data();
+  for (int y = 0; y < size.height; ++y)
+    for (int x = 0; x < size.width; ++x, ++label)
+      if (belongs(*label)) out.set(x, y);
+  return out;
+}
+
 /// Foreground where `mask` holds 1; ignored pixels and other values are background, as LISA trains on ReasonSeg.
 /// Throws InputError for a mask without pixels.
 [[nodiscard]] inline BitMask foreground(const LabelMask& mask) {
-  BitMask out(mask.size);
-  const std::uint8_t* label = mask.labels.data();
+  return pixels_where(mask.labels, mask.size, [](std::uint8_t label) { return label == 1; });
+}
+
+/// Gives the foreground of `pixels`, which has the size of `mask`, this label.
+inline void paint(LabelMask& mask, const BitMask& pixels, std::uint8_t label) {
+  std::uint8_t* out = mask.labels.data();
   for (int y = 0; y < mask.size.height; ++y)
-    for (int x = 0; x < mask.size.width; ++x, ++label)
-      if (*label == 1) out.set(x, y);
-  return out;
+    for (int x = 0; x < mask.size.width; ++x, ++out)
+      if (pixels.at(x, y)) *out = label;
 }
 
 /// Whether no pixel is foreground.

@@ -8,8 +8,6 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <opencv2/core.hpp>
-#include <opencv2/imgproc.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,6 +29,7 @@
 #include "lisa/files/json_fields.hpp"
 #include "lisa/files/json_items.hpp"
 #include "lisa/files/mapped_file.hpp"
+#include "lisa/image/outline_mask.hpp"
 #include "lisa/image/read_image.hpp"
 #include "lisa/text/lisa_templates.hpp"
 #include "lisa/text/seg_mark.hpp"
@@ -40,8 +39,8 @@ namespace lisa {
 
 /// An outline of a ReasonSeg annotation.
 struct ReasonSegShape {
-  std::vector<cv::Point> points;  ///< whole pixels, at least one
-  bool ignored = false;           ///< neither right nor wrong
+  std::vector<PixelPoint> points;  ///< at least one
+  bool ignored = false;            ///< neither right nor wrong
 };
 
 /// A ReasonSeg annotation file.
@@ -107,9 +106,6 @@ class ReasonSegReader {
   }
 
  private:
-  /// Far beyond any picture, near enough to draw at once.
-  static constexpr double max_coordinate = 1e6;
-
   [[nodiscard]] const Json* find(const Json& object, const char* name, const std::string& expected,
                                  const std::string& prefix = {}) {
     const auto value = object.find(name);
@@ -156,15 +152,15 @@ class ReasonSegReader {
         return defects_.add(place + ".points[" + std::to_string(i) + "]",
                             found_expected(printable(point.dump(), 60), "[x, y] between -1e6 and 1e6"));
       // LISA hands the outlines to OpenCV as np.int32, which cuts the fraction off.
-      result_shape.points.emplace_back(static_cast<int>(point[0].get<double>()),
-                                       static_cast<int>(point[1].get<double>()));
+      result_shape.points.push_back(
+          {static_cast<int>(point[0].get<double>()), static_cast<int>(point[1].get<double>())});
     }
     result.shapes.push_back(std::move(result_shape));
   }
 
   [[nodiscard]] static bool is_point(const Json& point) {
     return point.is_array() && point.size() == 2 && std::all_of(point.begin(), point.end(), [](const Json& value) {
-             return value.is_number() && std::abs(value.get<double>()) <= max_coordinate;
+             return value.is_number() && std::abs(value.get<double>()) <= max_outline_coordinate;
            });
   }
 
@@ -189,27 +185,21 @@ class ReasonSegReader {
 /// largest first, so that smaller ones lie on top; of two with the same area the later one is painted first (LISA
 /// utils/data_processing.py).
 [[nodiscard]] inline LabelMask reason_seg_mask(const ReasonSegAnnotation& annotation, ImageSize size) {
-  LabelMask mask = empty_label_mask(size);
-  const auto paint = [](cv::Mat& canvas, const ReasonSegShape& shape, int label) {
-    const std::vector<std::vector<cv::Point>> outline{shape.points};
-    cv::polylines(canvas, outline, true, cv::Scalar(label), 1);
-    cv::fillPoly(canvas, outline, cv::Scalar(label));
-  };
   struct Painted {
-    int area;
-    const ReasonSegShape* shape;
+    BitMask pixels;
+    std::int64_t area;
+    std::uint8_t label;
   };
   std::vector<Painted> order;
-  cv::Mat canvas(size.height, size.width, CV_8UC1);
   for (const ReasonSegShape& shape : annotation.shapes) {
-    canvas.setTo(0);
-    paint(canvas, shape, 1);
-    order.push_back({cv::countNonZero(canvas), &shape});
+    BitMask pixels = outline_mask(shape.points, size);
+    const std::int64_t covered = area(pixels);
+    order.push_back({std::move(pixels), covered, shape.ignored ? LabelMask::ignored : std::uint8_t{1}});
   }
   std::stable_sort(order.begin(), order.end(), [](const Painted& a, const Painted& b) { return a.area < b.area; });
   std::reverse(order.begin(), order.end());
-  cv::Mat target(size.height, size.width, CV_8UC1, mask.labels.data());
-  for (const Painted& painted : order) paint(target, *painted.shape, painted.shape->ignored ? LabelMask::ignored : 1);
+  LabelMask mask = empty_label_mask(size);
+  for (const Painted& painted : order) paint(mask, painted.pixels, painted.label);
   return mask;
 }
 
