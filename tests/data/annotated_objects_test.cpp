@@ -93,8 +93,9 @@ TEST_CASE("PACO-LVIS and PASCAL-Part ask for single annotations of the pictures 
   write_json(root / "vlpart/pascal_part/train.json", pascal);
   write_picture(root / "vlpart/pascal_part/VOCdevkit/VOC2010/JPEGImages/2008_1.jpg", {4, 6});
 
-  for (const auto& [set, id] : {std::pair(paco_lvis(root.path()), "paco_lvis|train|train2017/5.jpg"),
-                                {pascal_part(root.path()), "pascal_part|train|2008_1.jpg"}}) {
+  for (const auto& [set, id] :
+       {std::pair(object_training(paco_lvis_objects(root.path(), "train")), "paco_lvis|train|train2017/5.jpg"),
+        {object_training(pascal_part_objects(root.path(), "train")), "pascal_part|train|2008_1.jpg"}}) {
     CHECK(set.size == 1);
     Random random({3});
     const Sample sample = set.read(0, random);
@@ -108,9 +109,14 @@ TEST_CASE("PACO-LVIS and PASCAL-Part ask for single annotations of the pictures 
     CHECK(drawn == std::multiset<std::pair<std::string, std::size_t>>{{"object", 12}, {"part", 4}, {"part", 6}});
   }
   Random random({3});
-  const Sample one = paco_lvis(root.path(), "train", {.dialogues = 1}).read(0, random);
-  CHECK(one.dialogues.size() == 1);
-  CHECK(one.dialogues[0].exchanges[0].question.find("Dog") == std::string::npos);
+  const AnnotatedObjects paco = paco_lvis_objects(root.path(), "train");
+  CHECK(object_training(paco, 1).read(0, random).dialogues.size() == 1);
+  CHECK_THROWS_AS(static_cast<void>(object_training(paco, 0)), InputError);
+  const Sample evaluated = object_evaluation(paco).read(0, random);
+  REQUIRE(evaluated.dialogues.size() == 3);
+  CHECK(evaluated.dialogues[2].exchanges[0] ==
+        Exchange{"What is dog head in this image? Please output segmentation mask.", "[SEG]."});
+  CHECK(foreground_pixels(evaluated.dialogues[2].masks[0]) == 6);
 }
 
 TEST_CASE("questions about a part name it in lower case") {
@@ -119,7 +125,7 @@ TEST_CASE("questions about a part name it in lower case") {
   json["annotations"] = Json::array({annotation(3, 5, 3, box(0, 3, 6, 1))});
   write_json(root / "vlpart/paco/annotations/paco_lvis_v1_train.json", json);
   write_picture(root / "coco/train2017/5.jpg", {4, 6});
-  const DataSet set = paco_lvis(root.path());
+  const DataSet set = object_training(paco_lvis_objects(root.path(), "train"));
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
     Random random({seed});
     const std::string question = set.read(0, random).dialogues.at(0).exchanges.at(0).question;
@@ -137,7 +143,7 @@ TEST_CASE("broken object annotations are refused in words") {
     write_json(file, json);
     return test::broken_promises({.row = name, .kind = kind, .file = name, .words = words}, [&] {
       Random random({1});
-      static_cast<void>(paco_lvis(root.path()).read(0, random));
+      static_cast<void>(object_training(paco_lvis_objects(root.path(), "train")).read(0, random));
     });
   };
   Json names = two_pictures();

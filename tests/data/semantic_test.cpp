@@ -13,6 +13,8 @@
 #include "lisa/data/ade20k.hpp"
 #include "lisa/data/coco_stuff.hpp"
 #include "lisa/data/mapillary.hpp"
+#include "lisa/data/mixture.hpp"
+#include "lisa/data/semantic_sets.hpp"
 #include "lisa/image/encode_png.hpp"
 #include "tests/support/bad_input.hpp"
 #include "tests/support/temp_dir.hpp"
@@ -63,6 +65,7 @@ std::map<std::string, Labels> masks_by_class(const Sample& sample) {
 }
 
 constexpr std::uint8_t none = LabelMask::ignored;
+constexpr SemanticTraining with_ignored{.ignored_is_background = false};
 
 }  // namespace
 
@@ -81,7 +84,7 @@ TEST_CASE("ADE20K: label 0 is no class, the others start at 1, as the original's
   const test::TempDir root;
   write_ade20k(root.path(), "b", {0, 1, 1, 150, 255});
   write_ade20k(root.path(), "a", {3, 3, 3});
-  const DataSet set = ade20k(root.path());
+  const DataSet set = semantic_training(ade20k_files(root.path(), "training"), with_ignored);
   CHECK(set.name == "ade20k|training");
   CHECK(set.size == 2);
   CHECK(read(set, 0).id == "ade20k|training|a.jpg");
@@ -103,7 +106,7 @@ TEST_CASE("COCO-Stuff: 28 classes are not asked for, and their pixels are ignore
   const test::TempDir root;
   write_pair(root / "coco/train2017/1.jpg", root / "cocostuff/train2017/1.png", {0, 95, 181, 255, 0});
   write_bytes(root / "coco/train2017/2.jpg", encode_png(make_image({1, 1})));  // a picture without labels is no sample
-  const DataSet set = coco_stuff(root.path());
+  const DataSet set = semantic_training(coco_stuff_files(root.path(), "train2017"), with_ignored);
   CHECK(set.size == 1);
   CHECK(masks_by_class(read(set, 0)) ==
         std::map<std::string, Labels>{{"person", {1, none, 0, none, 1}}, {"wood", {0, none, 1, none, 0}}});
@@ -115,7 +118,7 @@ TEST_CASE("Mapillary: class names come from its configuration, and void classes 
   test::write_text(root / "mapillary/config_v2.0.json",
                    R"({"labels": [{"readable": "Bird", "color": [1, 2, 3]}, {"readable": "Ego Vehicle"}]})");
   write_pair(root / "mapillary/training/images/1.jpg", root / "mapillary/training/v2.0/labels/1.png", {0, 1, 255});
-  const DataSet set = mapillary(root.path());
+  const DataSet set = semantic_training(mapillary_files(root.path(), "training"), with_ignored);
   CHECK(masks_by_class(read(set, 0)) ==
         std::map<std::string, Labels>{{"bird", {1, 0, none}}, {"ego vehicle", {0, 1, none}}});
 }
@@ -123,7 +126,7 @@ TEST_CASE("Mapillary: class names come from its configuration, and void classes 
 TEST_CASE("at most three classes are drawn, without replacement, each with the same chance") {
   const test::TempDir root;
   write_ade20k(root.path(), "a", {1, 2, 3, 4, 5});
-  const DataSet set = ade20k(root.path());
+  const DataSet set = semantic_training(ade20k_files(root.path(), "training"), with_ignored);
   std::map<std::string, int> counts;
   std::set<std::string> questions, given;
   for (std::uint64_t seed = 0; seed < 500; ++seed) {
@@ -143,8 +146,9 @@ TEST_CASE("at most three classes are drawn, without replacement, each with the s
                                            "What is wall in this image? Please respond with segmentation mask.",
                                            "What is wall in this image? Please output segmentation mask."});
   CHECK(given.size() == answers.size());
-  CHECK(read(ade20k(root.path(), "training", {.dialogues = 5}), 0).dialogues.size() == 5);
-  CHECK_THROWS_AS(static_cast<void>(ade20k(root.path(), "training", {.dialogues = 0})), InputError);
+  const SemanticFiles files = ade20k_files(root.path(), "training");
+  CHECK(read(semantic_training(files, {.questions = 5}), 0).dialogues.size() == 5);
+  CHECK_THROWS_AS(static_cast<void>(semantic_training(files, {.questions = 0})), InputError);
 }
 
 TEST_CASE("a picture without a class is replaced by another one, which `random` alone decides") {
@@ -152,13 +156,64 @@ TEST_CASE("a picture without a class is replaced by another one, which `random` 
   write_ade20k(root.path(), "a", {0, 0});
   write_ade20k(root.path(), "b", {1, 0});
   write_ade20k(root.path(), "c", {2, 0});
-  const DataSet set = ade20k(root.path());
+  const DataSet set = semantic_training(ade20k_files(root.path(), "training"), with_ignored);
   std::set<std::string> ids;
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     CHECK(read(set, 0, seed).id == read(set, 0, seed).id);
     ids.insert(read(set, 0, seed).id);
   }
   CHECK(ids == std::set<std::string>{"ade20k|training|b.jpg", "ade20k|training|c.jpg"});
+}
+
+TEST_CASE("training takes pixels without a class for background, as the original does") {
+  const test::TempDir root;
+  write_ade20k(root.path(), "a", {0, 1, 2, 255});
+  const DataSet set = semantic_training(ade20k_files(root.path(), "training"));
+  CHECK(masks_by_class(read(set, 0)) ==
+        std::map<std::string, Labels>{{"wall", {0, 1, 0, 0}}, {"building", {0, 0, 1, 0}}});
+}
+
+TEST_CASE("an evaluation asks for every class of every picture and replaces none") {
+  const test::TempDir root;
+  write_ade20k(root.path(), "a", {0, 0, 0, 0, 0});
+  write_ade20k(root.path(), "b", {5, 4, 3, 2, 0});
+  const DataSet set = semantic_evaluation(ade20k_files(root.path(), "training"));
+  CHECK(read(set, 0).id == "ade20k|training|a.jpg");
+  CHECK(read(set, 0).dialogues.empty());
+  const Sample sample = read(set, 1);
+  CHECK(masks_by_class(sample) == std::map<std::string, Labels>{{"tree", {1, 0, 0, 0, none}},
+                                                                {"floor", {0, 1, 0, 0, none}},
+                                                                {"sky", {0, 0, 1, 0, none}},
+                                                                {"building", {0, 0, 0, 1, none}}});
+  CHECK(sample.dialogues[0].exchanges[0] ==
+        Exchange{"What is building in this image? Please output segmentation mask.", "[SEG]."});
+}
+
+TEST_CASE("sets are opened by the names of LISA's options") {
+  const test::TempDir root;
+  write_ade20k(root.path(), "a", {1});
+  write_pair(root / "coco/train2017/1.jpg", root / "cocostuff/train2017/1.png", {0});
+  write_pair(root / "coco/val2017/1.jpg", root / "cocostuff/val2017/1.png", {0});
+  const std::vector<DataSet> sets = semantic_training_sets(root.path(), "ade20k||cocostuff");
+  REQUIRE(sets.size() == 2);
+  CHECK(sets[0].name == "ade20k|training");
+  CHECK(sets[1].name == "cocostuff|train2017");
+  CHECK(semantic_evaluation_set(root.path(), "cocostuff|val2017").name == "cocostuff|val2017");
+  for (const char* wrong : {"", "ade20k||", "ade", "ade20k|cocostuff"})
+    CHECK_THROWS_AS(static_cast<void>(semantic_training_sets(root.path(), wrong)), InputError);
+  for (const char* wrong : {"", "ade20k", "ade20k|", "ade|val", "a|b|c"})
+    CHECK_THROWS_AS(static_cast<void>(semantic_evaluation_set(root.path(), wrong)), InputError);
+  const std::vector<MixturePart> parts = mixture_parts("sem_seg||vqa", "9,0.5", [&](const std::string& name) {
+    return name == "sem_seg" ? sets : std::vector<DataSet>();
+  });
+  REQUIRE(parts.size() == 2);
+  CHECK(parts[0].name == "sem_seg");
+  CHECK(parts[0].weight == 9);
+  CHECK(parts[0].sets.size() == 2);
+  CHECK(parts[1].weight == 0.5);
+  for (const char* wrong : {"1", "1,2,3", "1,", "1,x", "1,2 "})
+    CHECK_THROWS_AS(static_cast<void>(mixture_parts("a||b", wrong, [&](const std::string&) { return sets; })),
+                    InputError);
 }
 
 TEST_CASE("broken semantic data are refused in words") {
@@ -168,7 +223,7 @@ TEST_CASE("broken semantic data are refused in words") {
     return test::broken_promises({.row = file, .kind = kind, .file = file, .words = words, .unchanged = root.path()},
                                  attempt);
   };
-  const auto open = [&] { static_cast<void>(ade20k(root.path())); };
+  const auto open = [&] { static_cast<void>(ade20k_files(root.path(), "training")); };
   CHECK(refused(ErrorKind::io, "ade20k", {"cannot list"}, open) == "");
   fs::create_directories(root / "ade20k/images/training");
   fs::create_directories(root / "ade20k/annotations/training");
@@ -180,7 +235,7 @@ TEST_CASE("broken semantic data are refused in words") {
 
   const test::TempDir empty;
   write_ade20k(empty.path(), "a", {0});
-  const DataSet nothing = ade20k(empty.path());
+  const DataSet nothing = semantic_training(ade20k_files(empty.path(), "training"));
   CHECK(refused(ErrorKind::format, "annotations/training", {"without a class"}, [&] { read(nothing, 0); }) == "");
 
   const test::TempDir wrong;
@@ -189,7 +244,7 @@ TEST_CASE("broken semantic data are refused in words") {
   write_bytes(wrong / "ade20k/images/training/b.jpg", encode_png(make_image({2, 1})));
   write_ade20k(wrong.path(), "c", {1, 2});
   test::write_text(wrong / "ade20k/images/training/c.jpg", "no picture");
-  const DataSet set = ade20k(wrong.path());
+  const DataSet set = semantic_training(ade20k_files(wrong.path(), "training"));
   CHECK(refused(ErrorKind::format, "a.png", {"label 151", "150 classes"}, [&] { read(set, 0); }) == "");
   CHECK(refused(ErrorKind::mismatch, "b.jpg", {"1x2 pixels", "2x1"}, [&] { read(set, 1); }) == "");
   CHECK(refused(ErrorKind::format, "c.jpg", {"unknown content"}, [&] { read(set, 2); }) == "");

@@ -42,8 +42,7 @@ inline constexpr std::array<std::string_view, 150> ade20k_classes{
 /// ADE20K below LISA's data folder `root`: ade20k/images/<split>/*.jpg, ade20k/annotations/<split>/*.png.
 /// @param split "training" or "validation"
 /// @throws IoError, FormatError when folders or label files are missing
-[[nodiscard]] inline DataSet ade20k(const std::filesystem::path& root, const std::string& split = "training",
-                                    const ClassDraw& draw = {}) {
+[[nodiscard]] inline SemanticFiles ade20k_files(const std::filesystem::path& root, const std::string& split) {
   SemanticFiles files;
   files.name = "ade20k|" + split;
   files.image_folder = root / "ade20k" / "images" / split;
@@ -51,7 +50,7 @@ inline constexpr std::array<std::string_view, 150> ade20k_classes{
   files.stems = paired_stems(files.image_folder, ".jpg", files.label_folder, ".png");
   files.classes.assign(ade20k_classes.begin(), ade20k_classes.end());
   files.class_of_label = ade20k_labels();
-  return semantic_set(std::move(files), draw);
+  return files;
 }
 
 }  // namespace lisa

@@ -10,16 +10,17 @@
 #include <vector>
 
 #include "lisa/base/error.hpp"
+#include "lisa/base/lower_case.hpp"
 #include "lisa/base/printable.hpp"
 #include "lisa/data/class_dialogue.hpp"
 #include "lisa/data/coco_annotations.hpp"
+#include "lisa/data/exchange.hpp"
 #include "lisa/data/label_mask.hpp"
+#include "lisa/data/pick_some.hpp"
 #include "lisa/data/random.hpp"
+#include "lisa/data/read_picture.hpp"
 #include "lisa/data/sample.hpp"
-#include "lisa/data/semantic.hpp"
 #include "lisa/files/file_defects.hpp"
-#include "lisa/files/mapped_file.hpp"
-#include "lisa/image/read_image.hpp"
 
 namespace lisa {
 
@@ -91,25 +92,44 @@ inline void resolve(AnnotatedObjects& objects) {
   defects.throw_if_any();
 }
 
-inline Sample read_sample(const AnnotatedObjects& objects, std::size_t index, const ClassDraw& draw, Random& random) {
+/// Picture `index` without its questions.
+inline Sample read_sample(const AnnotatedObjects& objects, std::size_t index) {
   const CocoAnnotations& coco = objects.coco;
-  std::vector<std::size_t> drawn = objects.of_picture[index];
-  const CocoImage& picture = coco.images[coco.annotations[drawn.front()].image];
-  const std::filesystem::path path = objects.image_folder / picture.file_name;
-  Sample sample{objects.name + "|" + picture.file_name, read_image(path), {}};
-  if (sample.image.size() != picture.size)
-    throw MismatchError(
-        shown_path(path), "",
-        found_expected(
-            std::to_string(sample.image.width) + "x" + std::to_string(sample.image.height) + " pixels",
-            std::to_string(picture.size.width) + "x" + std::to_string(picture.size.height) + " as in " + coco.file));
-  random.shuffle(drawn);
-  drawn.resize(std::min(drawn.size(), static_cast<std::size_t>(draw.dialogues)));
-  for (const std::size_t annotation : drawn) {
-    const ObjectName& name = objects.names[coco.annotations[annotation].category];
-    sample.dialogues.push_back(class_dialogue(drawn_phrase(name, random),
-                                              label_mask(annotation_mask(coco, coco.annotations[annotation])), random));
-    sample.dialogues.back().group = name.part.empty() ? "object" : "part";
+  const CocoImage& picture = coco.images[coco.annotations[objects.of_picture[index].front()].image];
+  return {objects.name + "|" + picture.file_name,
+          read_picture(objects.image_folder / picture.file_name, picture.size, coco.file),
+          {}};
+}
+
+/// What a dialogue about an annotation is grouped by.
+inline std::string group_of(const ObjectName& name) { return name.part.empty() ? "object" : "part"; }
+
+inline LabelMask mask_of(const AnnotatedObjects& objects, std::size_t annotation) {
+  return label_mask(annotation_mask(objects.coco, objects.coco.annotations[annotation]));
+}
+
+inline const ObjectName& name_of(const AnnotatedObjects& objects, std::size_t annotation) {
+  return objects.names[objects.coco.annotations[annotation].category];
+}
+
+inline Sample draw_sample(const AnnotatedObjects& objects, std::size_t index, std::size_t questions, Random& random) {
+  Sample sample = read_sample(objects, index);
+  const std::vector<std::size_t>& annotations = objects.of_picture[index];
+  for (const std::size_t i : pick_some(annotations.size(), questions, random)) {
+    const ObjectName& name = name_of(objects, annotations[i]);
+    sample.dialogues.push_back(class_dialogue(drawn_phrase(name, random), mask_of(objects, annotations[i]), random));
+    sample.dialogues.back().group = group_of(name);
+  }
+  return sample;
+}
+
+inline Sample whole_sample(const AnnotatedObjects& objects, std::size_t index) {
+  Sample sample = read_sample(objects, index);
+  for (const std::size_t annotation : objects.of_picture[index]) {
+    const ObjectName& name = name_of(objects, annotation);
+    const std::string phrase = name.part.empty() ? name.object : name.object + " " + name.part;
+    sample.dialogues.push_back(
+        {{validation_exchange(lower_case(phrase), false)}, {mask_of(objects, annotation)}, group_of(name)});
   }
   return sample;
 }
@@ -127,17 +147,24 @@ inline Sample read_sample(const AnnotatedObjects& objects, std::size_t index, co
   return objects;
 }
 
-/// Each sample is a picture with questions about objects or parts drawn from it without replacement, one dialogue each:
-/// each asks for one annotation, also where several of the kind are in the picture (LISA utils/sem_seg_dataset.py).
-/// A dialogue's group is "object" or "part".
-/// @throws InputError unless something is to be drawn
-[[nodiscard]] inline DataSet annotated_object_set(AnnotatedObjects objects, const ClassDraw& draw = {}) {
-  if (draw.dialogues < 1)
-    throw InputError(objects.name, found_expected(std::to_string(draw.dialogues) + " dialogues", "at least one"));
+/// Annotated objects as LISA trains on them (utils/sem_seg_dataset.py): each sample asks for at most `questions`
+/// objects or parts drawn from a picture without replacement, one conversation and one annotation each, also where
+/// several of the kind are in the picture. A dialogue's group is "object" or "part".
+/// @throws InputError for no questions
+[[nodiscard]] inline DataSet object_training(AnnotatedObjects objects, std::size_t questions = 3) {
+  if (questions < 1) throw InputError(objects.name, found_expected("0 questions", "at least 1"));
   const auto shared = std::make_shared<const AnnotatedObjects>(std::move(objects));
-  return {shared->name, shared->of_picture.size(), [shared, draw](std::size_t index, Random& random) {
-            return annotated_objects_detail::read_sample(*shared, index, draw, random);
+  return {shared->name, shared->of_picture.size(), [shared, questions](std::size_t index, Random& random) {
+            return annotated_objects_detail::draw_sample(*shared, index, questions, random);
           }};
+}
+
+/// Annotated objects to evaluate on: every annotation of every picture is asked for in LISA's validation wording, parts
+/// as "object part". A dialogue's group is "object" or "part".
+[[nodiscard]] inline DataSet object_evaluation(AnnotatedObjects objects) {
+  const auto shared = std::make_shared<const AnnotatedObjects>(std::move(objects));
+  return {shared->name, shared->of_picture.size(),
+          [shared](std::size_t index, Random&) { return annotated_objects_detail::whole_sample(*shared, index); }};
 }
 
 }  // namespace lisa

@@ -46,8 +46,7 @@ inline constexpr std::array<std::string_view, 182> coco_stuff_classes{
 /// COCO-Stuff below LISA's data folder `root`: cocostuff/<split>/*.png, pictures in coco/<split>/*.jpg.
 /// @param split "train2017" or "val2017"
 /// @throws IoError, FormatError when folders or pictures are missing
-[[nodiscard]] inline DataSet coco_stuff(const std::filesystem::path& root, const std::string& split = "train2017",
-                                        const ClassDraw& draw = {}) {
+[[nodiscard]] inline SemanticFiles coco_stuff_files(const std::filesystem::path& root, const std::string& split) {
   SemanticFiles files;
   files.name = "cocostuff|" + split;
   files.image_folder = root / "coco" / split;
@@ -55,7 +54,7 @@ inline constexpr std::array<std::string_view, 182> coco_stuff_classes{
   files.stems = paired_stems(files.label_folder, ".png", files.image_folder, ".jpg");
   files.classes.assign(coco_stuff_classes.begin(), coco_stuff_classes.end());
   files.class_of_label = coco_stuff_labels();
-  return semantic_set(std::move(files), draw);
+  return files;
 }
 
 }  // namespace lisa

@@ -44,8 +44,7 @@ namespace lisa {
 /// utils/sem_seg_dataset.py).
 /// @param split "training" or "validation"
 /// @throws IoError, FormatError when files are missing or the configuration is wrong
-[[nodiscard]] inline DataSet mapillary(const std::filesystem::path& root, const std::string& split = "training",
-                                       const ClassDraw& draw = {}) {
+[[nodiscard]] inline SemanticFiles mapillary_files(const std::filesystem::path& root, const std::string& split) {
   const std::filesystem::path folder = root / "mapillary";
   SemanticFiles files;
   files.name = "mapillary|" + split;
@@ -54,7 +53,7 @@ namespace lisa {
   files.classes = read_mapillary_classes(folder / "config_v2.0.json");
   files.stems = paired_stems(files.label_folder, ".png", files.image_folder, ".jpg");
   files.class_of_label = labels_as_classes();
-  return semantic_set(std::move(files), draw);
+  return files;
 }
 
 }  // namespace lisa

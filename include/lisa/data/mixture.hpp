@@ -1,13 +1,19 @@
 #pragma once
 
+#include <charconv>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "lisa/base/error.hpp"
 #include "lisa/base/printable.hpp"
+#include "lisa/base/split_at.hpp"
 #include "lisa/data/random.hpp"
 #include "lisa/data/sample.hpp"
 #include "lisa/data/sample_source.hpp"
@@ -20,6 +26,29 @@ struct MixturePart {
   double weight = 1;
   std::vector<DataSet> sets;
 };
+
+/// Parts from LISA's options: `names` as in --dataset "sem_seg||refer_seg||vqa||reason_seg", `rates` as in
+/// --sample_rates "9,3,3,1", one for each name. `open` gives the data sets of a part by its name.
+/// @throws InputError when names and rates do not match or a rate is no number, and what `open` throws
+[[nodiscard]] inline std::vector<MixturePart> mixture_parts(
+    std::string_view names, std::string_view rates,
+    const std::function<std::vector<DataSet>(const std::string& name)>& open) {
+  const std::vector<std::string> name_list = split_at(names, "||"), rate_list = split_at(rates, ",");
+  if (name_list.size() != rate_list.size())
+    throw InputError("sample rates",
+                     found_expected(quoted(rates), "as many numbers as there are names in " + quoted(names)));
+  std::vector<double> weights;
+  for (const std::string& rate : rate_list) {
+    double weight = 0;
+    const auto [end, error] = std::from_chars(rate.data(), rate.data() + rate.size(), weight);
+    if (error != std::errc() || end != rate.data() + rate.size())
+      throw InputError("sample rates", found_expected(quoted(rate), "a number"));
+    weights.push_back(weight);
+  }
+  std::vector<MixturePart> parts;
+  for (std::size_t i = 0; i < name_list.size(); ++i) parts.push_back({name_list[i], weights[i], open(name_list[i])});
+  return parts;
+}
 
 namespace mixture_detail {
 

@@ -11,11 +11,10 @@ namespace lisa {
 /// vlpart/paco/annotations/paco_lvis_v1_<split>.json, pictures below coco/.
 /// @param split "train", "val" or "test"
 /// @throws IoError, LimitError, FormatError as `read_annotated_objects`
-[[nodiscard]] inline DataSet paco_lvis(const std::filesystem::path& root, const std::string& split = "train",
-                                       const ClassDraw& draw = {}) {
+[[nodiscard]] inline AnnotatedObjects paco_lvis_objects(const std::filesystem::path& root, const std::string& split) {
   const std::filesystem::path annotations =
       root / "vlpart" / "paco" / "annotations" / ("paco_lvis_v1_" + split + ".json");
-  return annotated_object_set(read_annotated_objects("paco_lvis|" + split, annotations, root / "coco"), draw);
+  return read_annotated_objects("paco_lvis|" + split, annotations, root / "coco");
 }
 
 }  // namespace lisa

@@ -11,12 +11,10 @@ namespace lisa {
 /// vlpart/pascal_part/<split>.json, pictures in vlpart/pascal_part/VOCdevkit/VOC2010/JPEGImages.
 /// @param split "train" or "val"
 /// @throws IoError, LimitError, FormatError as `read_annotated_objects`
-[[nodiscard]] inline DataSet pascal_part(const std::filesystem::path& root, const std::string& split = "train",
-                                         const ClassDraw& draw = {}) {
+[[nodiscard]] inline AnnotatedObjects pascal_part_objects(const std::filesystem::path& root, const std::string& split) {
   const std::filesystem::path folder = root / "vlpart" / "pascal_part";
   const std::filesystem::path pictures = folder / "VOCdevkit" / "VOC2010" / "JPEGImages";
-  return annotated_object_set(read_annotated_objects("pascal_part|" + split, folder / (split + ".json"), pictures),
-                              draw);
+  return read_annotated_objects("pascal_part|" + split, folder / (split + ".json"), pictures);
 }
 
 }  // namespace lisa

@@ -11,9 +11,13 @@
 #include <vector>
 
 #include "lisa/base/error.hpp"
+#include "lisa/base/lower_case.hpp"
 #include "lisa/base/printable.hpp"
 #include "lisa/data/class_dialogue.hpp"
+#include "lisa/data/exchange.hpp"
+#include "lisa/data/pick_some.hpp"
 #include "lisa/data/random.hpp"
+#include "lisa/data/read_picture.hpp"
 #include "lisa/data/sample.hpp"
 #include "lisa/files/file_defects.hpp"
 #include "lisa/files/file_names.hpp"
@@ -35,9 +39,10 @@ struct SemanticFiles {
   LabelClasses class_of_label{};     ///< classes beyond `classes` are errors of a label file
 };
 
-/// What is drawn from an annotated picture.
-struct ClassDraw {
-  int dialogues = 3;  ///< classes or objects asked for at most, one dialogue each (LISA's num_classes_per_sample)
+/// How a set of labelled pictures is trained on.
+struct SemanticTraining {
+  std::size_t questions = 3;          ///< at most so many classes of a picture, a conversation each
+  bool ignored_is_background = true;  ///< as LISA trains; otherwise pixels without a class stay 255
 };
 
 /// Label i is class i, and 255 is none.
@@ -90,6 +95,7 @@ inline ClassMap read_classes(const SemanticFiles& files, const std::string& stem
                                        "one of the " + std::to_string(files.classes.size()) + " classes"));
     read.present.push_back(label);
   }
+  std::sort(read.present.begin(), read.present.end());
   return read;
 }
 
@@ -101,7 +107,14 @@ inline LabelMask class_mask(const LabelMap& classes, std::uint8_t wanted) {
   return mask;
 }
 
-inline Sample read_sample(const SemanticFiles& files, std::size_t index, const ClassDraw& draw, Random& random) {
+inline Sample read_sample(const SemanticFiles& files, const std::string& stem, ImageSize label_size) {
+  const std::string name = stem + ".jpg";
+  return {files.name + "|" + name, read_picture(files.image_folder / name, label_size, "its labels"), {}};
+}
+
+/// The picture at `index`, or another one when it holds no class.
+inline Sample draw_sample(const SemanticFiles& files, std::size_t index, const SemanticTraining& options,
+                          Random& random) {
   constexpr int most_draws = 100;
   ClassMap classes = read_classes(files, files.stems[index]);
   for (int draws = 1; classes.present.empty(); ++draws) {
@@ -112,38 +125,49 @@ inline Sample read_sample(const SemanticFiles& files, std::size_t index, const C
     index = static_cast<std::size_t>(random.below(files.stems.size()));
     classes = read_classes(files, files.stems[index]);
   }
-  const std::filesystem::path path = files.image_folder / (files.stems[index] + ".jpg");
-  Sample sample{files.name + "|" + path.filename().string(), read_image(path), {}};
-  if (sample.image.size() != classes.map.size)
-    throw MismatchError(
-        shown_path(path), "",
-        found_expected(
-            std::to_string(sample.image.width) + "x" + std::to_string(sample.image.height) + " pixels",
-            std::to_string(classes.map.size.width) + "x" + std::to_string(classes.map.size.height) + " as its labels"));
-  std::sort(classes.present.begin(), classes.present.end());
-  random.shuffle(classes.present);
-  classes.present.resize(std::min(classes.present.size(), static_cast<std::size_t>(draw.dialogues)));
-  for (const std::uint8_t drawn : classes.present) {
-    const std::string& name = files.classes[drawn];
-    sample.dialogues.push_back(class_dialogue(name, class_mask(classes.map, drawn), random));
-    sample.dialogues.back().group = lower_case(name);
+  Sample sample = read_sample(files, files.stems[index], classes.map.size);
+  for (const std::size_t i : pick_some(classes.present.size(), options.questions, random)) {
+    const std::uint8_t drawn = classes.present[i];
+    LabelMask mask = class_mask(classes.map, drawn);
+    if (options.ignored_is_background)
+      std::replace(mask.labels.begin(), mask.labels.end(), LabelMask::ignored, std::uint8_t{0});
+    sample.dialogues.push_back(class_dialogue(files.classes[drawn], std::move(mask), random));
+    sample.dialogues.back().group = lower_case(files.classes[drawn]);
+  }
+  return sample;
+}
+
+/// The picture at `index` with a question about each of its classes.
+inline Sample whole_sample(const SemanticFiles& files, std::size_t index) {
+  const ClassMap classes = read_classes(files, files.stems[index]);
+  Sample sample = read_sample(files, files.stems[index], classes.map.size);
+  for (const std::uint8_t present : classes.present) {
+    const std::string name = lower_case(files.classes[present]);
+    sample.dialogues.push_back({{validation_exchange(name, false)}, {class_mask(classes.map, present)}, name});
   }
   return sample;
 }
 
 }  // namespace semantic_detail
 
-/// Each sample is a picture with questions about classes drawn from it without replacement, one dialogue each. In place
-/// of a picture that holds no class another one is drawn, as the original does (LISA utils/sem_seg_dataset.py). A
-/// dialogue's group is its class.
-/// @throws InputError unless something is to be drawn
-[[nodiscard]] inline DataSet semantic_set(SemanticFiles files, const ClassDraw& draw = {}) {
-  if (draw.dialogues < 1)
-    throw InputError(files.name, found_expected(std::to_string(draw.dialogues) + " dialogues", "at least one"));
+/// Labelled pictures as LISA trains on them (utils/sem_seg_dataset.py): each sample asks for classes drawn from a
+/// picture without replacement, one conversation each. In place of a picture that holds no class another one is drawn.
+/// A dialogue's group is its class.
+/// @throws InputError for options without questions
+[[nodiscard]] inline DataSet semantic_training(SemanticFiles files, const SemanticTraining& options = {}) {
+  if (options.questions < 1) throw InputError(files.name, found_expected("0 questions", "at least 1"));
   const auto shared = std::make_shared<const SemanticFiles>(std::move(files));
-  return {shared->name, shared->stems.size(), [shared, draw](std::size_t index, Random& random) {
-            return semantic_detail::read_sample(*shared, index, draw, random);
+  return {shared->name, shared->stems.size(), [shared, options](std::size_t index, Random& random) {
+            return semantic_detail::draw_sample(*shared, index, options, random);
           }};
+}
+
+/// Labelled pictures to evaluate on: every class of every picture is asked for in LISA's validation wording, pixels
+/// without a class are ignored, and a picture that holds none has no dialogue. A dialogue's group is its class.
+[[nodiscard]] inline DataSet semantic_evaluation(SemanticFiles files) {
+  const auto shared = std::make_shared<const SemanticFiles>(std::move(files));
+  return {shared->name, shared->stems.size(),
+          [shared](std::size_t index, Random&) { return semantic_detail::whole_sample(*shared, index); }};
 }
 
 }  // namespace lisa

@@ -36,10 +36,9 @@ using ImageOverlaps = std::vector<MaskOverlap>;
   const ImageSize size = target.size;
   const auto width = static_cast<std::size_t>(std::max(size.width, 0));
   if (predicted.size() != size || target.labels.size() != width * static_cast<std::size_t>(size.height))
-    throw InputError("mask", found_expected("a prediction of " + std::to_string(predicted.width()) + "x" +
-                                                std::to_string(predicted.height()) + " pixels for " +
+    throw InputError("mask", found_expected("a prediction of " + shown_size(predicted.size()) + " pixels for " +
                                                 std::to_string(target.labels.size()) + " labels",
-                                            std::to_string(size.width) + "x" + std::to_string(size.height) + " both"));
+                                            shown_size(size) + " both"));
   MaskOverlap overlap;
   for (int y = 0; y < size.height; ++y) {
     const std::uint8_t* labels = target.labels.data() + static_cast<std::size_t>(y) * width;

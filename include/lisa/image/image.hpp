@@ -16,6 +16,11 @@ struct ImageSize {
   bool operator==(const ImageSize&) const = default;
 };
 
+/// "640x480": width and height, for messages.
+[[nodiscard]] inline std::string shown_size(ImageSize size) {
+  return std::to_string(size.width) + "x" + std::to_string(size.height);
+}
+
 /// Part of an image, in pixels.
 struct Rect {
   int x = 0;
@@ -51,14 +56,13 @@ struct Image {
 /// A black image of the given size. Throws InputError unless both sides are at least 1.
 [[nodiscard]] inline Image make_image(ImageSize size) {
   if (size.height < 1 || size.width < 1)
-    throw InputError("image", found_expected(std::to_string(size.width) + "x" + std::to_string(size.height) + " pixels",
-                                             "at least one pixel on each side"));
+    throw InputError("image", found_expected(shown_size(size) + " pixels", "at least one pixel on each side"));
   return {size.width, size.height, std::vector<std::uint8_t>(image_bytes(size))};
 }
 
 /// Throws InputError when an image that a caller filled is empty or its buffer does not fit its size.
 inline void require_valid(const Image& image) {
-  const std::string size = std::to_string(image.width) + "x" + std::to_string(image.height);
+  const std::string size = shown_size(image.size());
   if (image.width < 1 || image.height < 1)
     throw InputError("image", found_expected(size + " pixels", "at least one pixel on each side"));
   if (image.pixels.size() != image_bytes(image.size()))
