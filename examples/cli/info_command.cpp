@@ -74,7 +74,7 @@ struct Summary {
   std::vector<std::string> warnings;
 };
 
-std::string lower(std::string_view text) { return detail::lower_case(std::string(text)); }
+std::string lower(std::string_view text) { return lower_case(std::string(text)); }
 
 std::string name_of(StoredDtype dtype) {
   switch (dtype) {
