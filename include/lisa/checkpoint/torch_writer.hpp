@@ -2,10 +2,8 @@
 
 #include <libdeflate.h>
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <span>
@@ -19,35 +17,11 @@
 #include "lisa/checkpoint/stored_tensor.hpp"
 #include "lisa/checkpoint/zip_archive.hpp"
 #include "lisa/files/atomic_write.hpp"
+#include "lisa/files/byte_string.hpp"
 
 namespace lisa {
 
 namespace detail {
-
-/// Little-endian bytes, appended.
-class ByteString {
- public:
-  template <class T>
-  ByteString& put(T value) {
-    static_assert(std::endian::native == std::endian::little);
-    char bytes[sizeof value];
-    std::memcpy(bytes, &value, sizeof value);
-    text_.append(bytes, sizeof value);
-    return *this;
-  }
-  ByteString& u8(std::uint64_t value) { return put(static_cast<std::uint8_t>(value)); }
-  ByteString& u16(std::uint64_t value) { return put(static_cast<std::uint16_t>(value)); }
-  ByteString& u32(std::uint64_t value) { return put(static_cast<std::uint32_t>(value)); }
-  ByteString& u64(std::uint64_t value) { return put(value); }
-  ByteString& text(std::string_view value) {
-    text_ += value;
-    return *this;
-  }
-  [[nodiscard]] const std::string& str() const { return text_; }
-
- private:
-  std::string text_;
-};
 
 /// Writes the pickle (protocol 2) of a state dict: name -> dense tensor, storage i for tensor i.
 class TorchPickler {
