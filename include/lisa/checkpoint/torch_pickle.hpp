@@ -17,6 +17,7 @@
 #include "lisa/base/printable.hpp"
 #include "lisa/checkpoint/stored_tensor.hpp"
 #include "lisa/files/file_defects.hpp"
+#include "lisa/files/pickle_machine.hpp"
 
 namespace lisa {
 
@@ -42,40 +43,17 @@ inline constexpr std::size_t max_torch_pickle = std::size_t{64} << 20;
 
 namespace detail {
 
-enum class PickleKind : std::uint8_t {
-  mark,
-  none,
-  boolean,
-  integer,
-  real,
-  string,
-  tuple,
-  list,
-  dict,
-  global,
-  storage,
-  tensor
-};
-
-[[nodiscard]] inline std::string_view kind_name(PickleKind kind) {
-  constexpr std::string_view names[] = {"a mark",  "None",   "a boolean", "an integer", "a float",   "a string",
-                                        "a tuple", "a list", "a dict",    "a name",     "a storage", "a tensor"};
-  return names[static_cast<std::size_t>(kind)];
-}
-
 /// Names that a state dict may refer to. None of them is ever called: the first three stand for the shape of what
 /// follows, the storages for element types.
 enum class PickleGlobal : std::uint8_t { ordered_dict, rebuild_tensor, rebuild_parameter, storage };
 
-/// A pickled value, 16 bytes, trivially copyable: compound values live in the reader's tables and are referred to by
-/// index, so neither copying nor destroying anything recurses.
-struct PickleValue {
-  PickleKind kind = PickleKind::none;
-  PickleGlobal global = PickleGlobal::ordered_dict;
-  StoredDtype dtype = StoredDtype::f32;
-  std::uint32_t index = 0;   ///< of a compound; for a string its first byte in the pickle
-  std::int64_t integer = 0;  ///< value of an integer or boolean; length of a string
-};
+/// What torch's own writer uses, and bounds far beyond the pickles of large models.
+inline constexpr PickleRules torch_pickle_rules{.place = "data.pkl",
+                                                .writer = "torch.save",
+                                                .instructions = 4'000'000,
+                                                .stack = 1'000'000,
+                                                .compounds = 1'000'000,
+                                                .memo = 500'000};
 
 struct PickledStorage {
   StoredDtype dtype;
@@ -90,372 +68,175 @@ struct PickledTensor {
   std::vector<std::int64_t> strides;
 };
 
-/// Reads the pickle of a torch state dict symbolically: a stack machine that knows the 33 instructions which torch's
-/// own writer uses, and builds a description of the result. Nothing is called, imported or instantiated.
-class TorchUnpickler {
+/// The instructions with which torch describes tensors: names, storages and how a tensor is put together from them.
+/// Nothing of it is called: names stand for the shape of what follows.
+class TorchDialect {
  public:
-  TorchUnpickler(std::string_view pickle, const std::string& file) : pickle_(pickle), file_(file) {}
+  using Machine = PickleMachine<TorchDialect>;
 
-  /// Runs up to STOP, which must be the last byte.
-  [[nodiscard]] PickleValue run() {
-    if (pickle_.size() > max_torch_pickle)
-      throw LimitError(
-          file_, "data.pkl",
-          found_expected(std::to_string(pickle_.size()) + " bytes", "at most " + std::to_string(max_torch_pickle)));
-    if (pickle_.size() < 2 || pickle_[0] != '\x80')
-      refuse(pickle_.empty() ? "an empty pickle" : "no protocol mark", "a pickle of protocol 2");
-    for (at_ = 0; !stopped_;) {
-      instruction_ = at_;
-      if (++instructions_ > max_instructions)
-        throw LimitError(
-            file_, place(),
-            found_expected("more than " + std::to_string(max_instructions) + " pickle instructions", "fewer"));
-      execute(take<std::uint8_t>());
+  bool execute(std::uint8_t code, Machine& machine) {
+    if (machine.at_start() && code != 0x80) machine.refuse("no protocol mark", "a pickle of protocol 2");
+    switch (code) {
+      case 0x80:
+        protocol(machine);
+        return true;
+      case 'c':
+        global(machine);
+        return true;
+      case 'R':
+        reduce(machine);
+        return true;
+      case 'b':
+        build(machine);
+        return true;
+      case 'Q':
+        persistent_id(machine);
+        return true;
+      default:
+        return false;
     }
-    if (at_ != pickle_.size())
-      refuse(std::to_string(pickle_.size() - at_) + " bytes after the end of the pickle", "none");
-    if (stack_.size() != 1) refuse(std::to_string(stack_.size()) + " values at the end", "one");
-    return stack_.front();
   }
 
-  [[nodiscard]] std::string_view text(const PickleValue& string) const {
-    return pickle_.substr(string.index, static_cast<std::size_t>(string.integer));
-  }
-  [[nodiscard]] const std::vector<PickleValue>& items(const PickleValue& compound) const {
-    return compounds_[compound.index];
-  }
   [[nodiscard]] const PickledTensor& tensor(const PickleValue& value) const { return tensors_[value.index]; }
   [[nodiscard]] const PickledStorage& storage(const PickledTensor& tensor) const { return storages_[tensor.storage]; }
 
  private:
-  static constexpr std::size_t max_instructions = 4'000'000;
-  static constexpr std::size_t max_stack = 1'000'000;
-  static constexpr std::size_t max_compounds = 1'000'000;
-  static constexpr std::size_t max_memo = 500'000;
+  static constexpr std::size_t max_objects = 1'000'000;
 
-  [[nodiscard]] std::string place() const { return "data.pkl byte " + std::to_string(instruction_); }
-  [[noreturn]] void refuse(const std::string& found, const std::string& expected) const {
-    throw FormatError(file_, place(), found_expected(found, expected));
+  static void protocol(Machine& machine) {
+    const int version = machine.take<std::uint8_t>();
+    if (!machine.at_start() || version != 2)
+      machine.refuse("pickle protocol " + std::to_string(version), "protocol 2, once, as torch.save writes");
   }
 
-  template <class T>
-  [[nodiscard]] T take() {
-    if (pickle_.size() - at_ < sizeof(T)) refuse("the end of the pickle", "the rest of an instruction");
-    T value;
-    std::memcpy(&value, pickle_.data() + at_, sizeof value);
-    at_ += sizeof value;
-    return value;
+  [[nodiscard]] static constexpr std::uint8_t name_number(PickleGlobal global) {
+    return static_cast<std::uint8_t>(global);
+  }
+  [[nodiscard]] static constexpr PickleGlobal global_of(const PickleValue& value) {
+    return static_cast<PickleGlobal>(value.name);
   }
 
-  [[nodiscard]] std::string_view take_bytes(std::size_t length) {
-    if (pickle_.size() - at_ < length)
-      refuse("a value of " + std::to_string(length) + " bytes",
-             "at most the " + std::to_string(pickle_.size() - at_) + " that are left");
-    at_ += length;
-    return pickle_.substr(at_ - length, length);
-  }
-
-  [[nodiscard]] std::string_view take_line() {
-    constexpr std::size_t longest = 256;
-    const std::size_t end = pickle_.substr(at_, longest).find('\n');
-    if (end == std::string_view::npos) refuse("a name without an end", "at most 256 bytes and a line end");
-    const std::string_view line = pickle_.substr(at_, end);
-    at_ += end + 1;
-    return line;
-  }
-
-  void execute(std::uint8_t code) {
-    switch (code) {
-      case 0x80:
-        return protocol();
-      case '.':
-        stopped_ = true;
-        return;
-      case '(':
-        return push({.kind = PickleKind::mark});
-      case 'N':
-        return push({.kind = PickleKind::none});
-      case 0x88:
-        return push({.kind = PickleKind::boolean, .integer = 1});
-      case 0x89:
-        return push({.kind = PickleKind::boolean});
-      case 'J':
-        return push({.kind = PickleKind::integer, .integer = take<std::int32_t>()});
-      case 'K':
-        return push({.kind = PickleKind::integer, .integer = take<std::uint8_t>()});
-      case 'M':
-        return push({.kind = PickleKind::integer, .integer = take<std::uint16_t>()});
-      case 0x8a:
-        return long_integer();
-      case 'G':
-        static_cast<void>(take<std::uint64_t>());
-        return push({.kind = PickleKind::real});
-      case 'X':
-        return string(take<std::uint32_t>());
-      case ')':
-        return push_compound(PickleKind::tuple, {});
-      case ']':
-        return push_compound(PickleKind::list, {});
-      case '}':
-        return push_compound(PickleKind::dict, {});
-      case 't':
-        return push_compound(PickleKind::tuple, pop_to_mark());
-      case 0x85:
-        return push_compound(PickleKind::tuple, pop_many(1));
-      case 0x86:
-        return push_compound(PickleKind::tuple, pop_many(2));
-      case 0x87:
-        return push_compound(PickleKind::tuple, pop_many(3));
-      case 'a':
-        return append(pop_many(1));
-      case 'e':
-        return append(pop_to_mark());
-      case 's':
-        return set_items(pop_many(2));
-      case 'u':
-        return set_items(pop_to_mark());
-      case 'q':
-        return memoize(take<std::uint8_t>());
-      case 'r':
-        return memoize(take<std::uint32_t>());
-      case 'h':
-        return recall(take<std::uint8_t>());
-      case 'j':
-        return recall(take<std::uint32_t>());
-      case 'c':
-        return global();
-      case 'R':
-        return reduce();
-      case 'b':
-        return build();
-      case 'Q':
-        return persistent_id();
-      default:
-        break;
-    }
-    constexpr char digits[] = "0123456789abcdef";
-    refuse(std::string("pickle instruction 0x") + digits[code >> 4] + digits[code & 15],
-           "one that torch.save writes (pickle protocol 2)");
-  }
-
-  void push(PickleValue value) {
-    if (stack_.size() == max_stack)
-      throw LimitError(file_, place(),
-                       found_expected("more than " + std::to_string(max_stack) + " values on the stack", "fewer"));
-    stack_.push_back(value);
-  }
-
-  void push_compound(PickleKind kind, std::vector<PickleValue> items) {
-    if (compounds_.size() == max_compounds)
-      throw LimitError(
-          file_, place(),
-          found_expected("more than " + std::to_string(max_compounds) + " tuples, lists and dicts", "fewer"));
-    const auto index = static_cast<std::uint32_t>(compounds_.size());
-    compounds_.push_back(std::move(items));
-    push({.kind = kind, .index = index});
-  }
-
-  PickleValue pop() {
-    if (stack_.empty()) refuse("an empty stack", "a value");
-    const PickleValue value = stack_.back();
-    if (value.kind == PickleKind::mark) refuse("a mark", "a value");
-    stack_.pop_back();
-    return value;
-  }
-
-  [[nodiscard]] std::vector<PickleValue> pop_many(std::size_t count) {
-    std::vector<PickleValue> values(count);
-    for (std::size_t i = count; i-- > 0;) values[i] = pop();
-    return values;
-  }
-
-  [[nodiscard]] std::vector<PickleValue> pop_to_mark() {
-    const auto mark = std::find_if(stack_.rbegin(), stack_.rend(),
-                                   [](const PickleValue& value) { return value.kind == PickleKind::mark; });
-    if (mark == stack_.rend()) refuse("no mark on the stack", "one");
-    std::vector<PickleValue> values(mark.base(), stack_.end());
-    stack_.erase(mark.base() - 1, stack_.end());
-    return values;
-  }
-
-  [[nodiscard]] PickleValue top(PickleKind kind) {
-    if (stack_.empty()) refuse("an empty stack", std::string(kind_name(kind)));
-    if (stack_.back().kind != kind) refuse(std::string(kind_name(stack_.back().kind)), std::string(kind_name(kind)));
-    return stack_.back();
-  }
-
-  void protocol() {
-    const int version = take<std::uint8_t>();
-    if (instruction_ != 0 || version != 2)
-      refuse("pickle protocol " + std::to_string(version), "protocol 2, once, as torch.save writes");
-  }
-
-  void long_integer() {
-    const std::size_t length = take<std::uint8_t>();
-    const std::string_view bytes = take_bytes(length);
-    if (length > 8) refuse("an integer of " + std::to_string(length) + " bytes", "at most 8");
-    std::uint64_t value = length > 0 && static_cast<signed char>(bytes.back()) < 0 ? ~std::uint64_t{0} : 0;
-    std::memcpy(&value, bytes.data(), length);
-    push({.kind = PickleKind::integer, .integer = static_cast<std::int64_t>(value)});
-  }
-
-  void string(std::size_t length) {
-    static_cast<void>(take_bytes(length));
-    push({.kind = PickleKind::string,
-          .index = static_cast<std::uint32_t>(at_ - length),
-          .integer = static_cast<std::int64_t>(length)});
-  }
-
-  void append(const std::vector<PickleValue>& values) {
-    const PickleValue target = top(PickleKind::list);
-    std::vector<PickleValue>& items = compounds_[target.index];
-    for (const PickleValue& value : values) {
-      refuse_itself(target, value);
-      items.push_back(value);
-    }
-  }
-
-  void set_items(const std::vector<PickleValue>& values) {
-    const PickleValue target = top(PickleKind::dict);
-    if (values.size() % 2 != 0) refuse("a key without a value", "pairs");
-    std::vector<PickleValue>& items = compounds_[target.index];
-    for (const PickleValue& value : values) {
-      refuse_itself(target, value);
-      items.push_back(value);
-    }
-  }
-
-  void refuse_itself(const PickleValue& target, const PickleValue& value) const {
-    if (value.kind == target.kind && value.index == target.index)
-      refuse(std::string(kind_name(target.kind)) + " that contains itself", "none");
-  }
-
-  void memoize(std::uint32_t key) {
-    if (stack_.empty() || stack_.back().kind == PickleKind::mark) refuse("no value", "one to remember");
-    if (memo_.size() == max_memo && !memo_.contains(key))
-      throw LimitError(file_, place(),
-                       found_expected("more than " + std::to_string(max_memo) + " remembered values", "fewer"));
-    memo_[key] = stack_.back();
-  }
-
-  void recall(std::uint32_t key) {
-    const auto found = memo_.find(key);
-    if (found == memo_.end()) refuse("a reference to value " + std::to_string(key), "one that was remembered before");
-    push(found->second);
-  }
-
-  void global() {
-    const std::string_view module = take_line();
-    const std::string_view name = take_line();
+  static void global(Machine& machine) {
+    const std::string_view module = machine.take_line();
+    const std::string_view name = machine.take_line();
     PickleValue value{.kind = PickleKind::global};
     if (module == "collections" && name == "OrderedDict") {
-      value.global = PickleGlobal::ordered_dict;
-      return push(value);
+      value.name = name_number(PickleGlobal::ordered_dict);
+      return machine.push(value);
     }
     if (module == "torch._utils" && name == "_rebuild_tensor_v2") {
-      value.global = PickleGlobal::rebuild_tensor;
-      return push(value);
+      value.name = name_number(PickleGlobal::rebuild_tensor);
+      return machine.push(value);
     }
     if (module == "torch._utils" && name == "_rebuild_parameter") {
-      value.global = PickleGlobal::rebuild_parameter;
-      return push(value);
+      value.name = name_number(PickleGlobal::rebuild_parameter);
+      return machine.push(value);
     }
     if (module == "torch") {
       for (const StoredDtypeInfo& type : stored_dtypes) {
         if (type.torch_storage != name) continue;
-        value.global = PickleGlobal::storage;
-        value.dtype = type.dtype;
-        return push(value);
+        value.name = name_number(PickleGlobal::storage);
+        value.type = static_cast<std::uint8_t>(type.dtype);
+        return machine.push(value);
       }
     }
-    refuse("a reference to " + quoted(std::string(module) + " " + std::string(name)),
-           "only names that dense tensors of a state dict need (collections OrderedDict, torch._utils "
-           "_rebuild_tensor_v2 and _rebuild_parameter, torch ...Storage); nothing was executed");
+    machine.refuse("a reference to " + quoted(std::string(module) + " " + std::string(name)),
+                   "only names that dense tensors of a state dict need (collections OrderedDict, torch._utils "
+                   "_rebuild_tensor_v2 and _rebuild_parameter, torch ...Storage); nothing was executed");
   }
 
   /// ("storage", torch.XStorage, key, location, elements)
-  void persistent_id() {
-    const PickleValue value = pop();
-    if (value.kind != PickleKind::tuple) refuse(std::string(kind_name(value.kind)), "a storage reference (a tuple)");
-    const std::vector<PickleValue>& parts = items(value);
-    const bool well_formed = parts.size() == 5 && parts[0].kind == PickleKind::string && text(parts[0]) == "storage" &&
-                             parts[1].kind == PickleKind::global && parts[1].global == PickleGlobal::storage &&
-                             parts[2].kind == PickleKind::string && parts[3].kind == PickleKind::string &&
-                             parts[4].kind == PickleKind::integer && parts[4].integer >= 0;
+  void persistent_id(Machine& machine) {
+    const PickleValue value = machine.pop();
+    if (value.kind != PickleKind::tuple)
+      machine.refuse(std::string(kind_name(value.kind)), "a storage reference (a tuple)");
+    const std::vector<PickleValue>& parts = machine.items(value);
+    const bool well_formed = parts.size() == 5 && parts[0].kind == PickleKind::string &&
+                             machine.text(parts[0]) == "storage" && parts[1].kind == PickleKind::global &&
+                             global_of(parts[1]) == PickleGlobal::storage && parts[2].kind == PickleKind::string &&
+                             parts[3].kind == PickleKind::string && parts[4].kind == PickleKind::integer &&
+                             parts[4].integer >= 0;
     if (!well_formed)
-      refuse("another storage reference", "(\"storage\", torch ...Storage, key, location, number of elements)");
-    if (storages_.size() == max_compounds) refuse("too many storage references", "fewer");
+      machine.refuse("another storage reference", "(\"storage\", torch ...Storage, key, location, number of elements)");
+    if (storages_.size() == max_objects) machine.refuse("too many storage references", "fewer");
     const auto index = static_cast<std::uint32_t>(storages_.size());
-    storages_.push_back({parts[1].dtype, text(parts[2]), parts[4].integer});
-    push({.kind = PickleKind::storage, .index = index});
+    storages_.push_back({static_cast<StoredDtype>(parts[1].type), machine.text(parts[2]), parts[4].integer});
+    machine.push({.kind = PickleKind::storage, .index = index});
   }
 
-  void reduce() {
-    const PickleValue arguments = pop();
-    const PickleValue callable = pop();
-    if (callable.kind != PickleKind::global) refuse(std::string(kind_name(callable.kind)), "a name to rebuild from");
-    if (arguments.kind != PickleKind::tuple) refuse(std::string(kind_name(arguments.kind)), "a tuple of arguments");
-    const std::vector<PickleValue>& parts = items(arguments);
-    switch (callable.global) {
+  void reduce(Machine& machine) {
+    const PickleValue arguments = machine.pop();
+    const PickleValue callable = machine.pop();
+    if (callable.kind != PickleKind::global)
+      machine.refuse(std::string(kind_name(callable.kind)), "a name to rebuild from");
+    if (arguments.kind != PickleKind::tuple)
+      machine.refuse(std::string(kind_name(arguments.kind)), "a tuple of arguments");
+    const std::vector<PickleValue>& parts = machine.items(arguments);
+    switch (global_of(callable)) {
       case PickleGlobal::ordered_dict:
-        if (!parts.empty()) refuse("an OrderedDict with arguments", "one without");
-        return push_compound(PickleKind::dict, {});
+        if (!parts.empty()) machine.refuse("an OrderedDict with arguments", "one without");
+        return machine.push_compound(PickleKind::dict, {});
       case PickleGlobal::rebuild_tensor:
-        return rebuild_tensor(parts);
+        return rebuild_tensor(machine, parts);
       case PickleGlobal::rebuild_parameter:
         if (parts.size() != 3 || parts[0].kind != PickleKind::tensor || parts[1].kind != PickleKind::boolean ||
             parts[2].kind != PickleKind::dict)
-          refuse("other arguments of _rebuild_parameter", "(tensor, requires_grad, hooks)");
-        return push(parts[0]);
+          machine.refuse("other arguments of _rebuild_parameter", "(tensor, requires_grad, hooks)");
+        return machine.push(parts[0]);
       case PickleGlobal::storage:
         break;
     }
-    refuse("a call of a storage class", "none");
+    machine.refuse("a call of a storage class", "none");
   }
 
-  [[nodiscard]] std::vector<std::int64_t> extents(const PickleValue& value, const std::string& what) const {
-    if (value.kind != PickleKind::tuple) refuse(what + " that is " + std::string(kind_name(value.kind)), "a tuple");
+  [[nodiscard]] static std::vector<std::int64_t> extents(const Machine& machine, const PickleValue& value,
+                                                         const std::string& what) {
+    if (value.kind != PickleKind::tuple)
+      machine.refuse(what + " that is " + std::string(kind_name(value.kind)), "a tuple");
     std::vector<std::int64_t> result;
-    if (items(value).size() > max_stored_rank)
-      refuse(std::to_string(items(value).size()) + " dimensions", "at most " + std::to_string(max_stored_rank));
-    for (const PickleValue& item : items(value)) {
-      if (item.kind != PickleKind::integer) refuse(what + " with " + std::string(kind_name(item.kind)), "integers");
-      if (item.integer < 0) refuse(what + " with " + std::to_string(item.integer), "integers >= 0");
+    if (machine.items(value).size() > max_stored_rank)
+      machine.refuse(std::to_string(machine.items(value).size()) + " dimensions",
+                     "at most " + std::to_string(max_stored_rank));
+    for (const PickleValue& item : machine.items(value)) {
+      if (item.kind != PickleKind::integer)
+        machine.refuse(what + " with " + std::string(kind_name(item.kind)), "integers");
+      if (item.integer < 0) machine.refuse(what + " with " + std::to_string(item.integer), "integers >= 0");
       result.push_back(item.integer);
     }
     return result;
   }
 
   /// (storage, offset, size, stride, requires_grad, hooks[, metadata])
-  void rebuild_tensor(const std::vector<PickleValue>& parts) {
+  void rebuild_tensor(Machine& machine, const std::vector<PickleValue>& parts) {
     if (parts.size() != 6 && parts.size() != 7)
-      refuse("_rebuild_tensor_v2 with " + std::to_string(parts.size()) + " arguments", "6 or 7");
+      machine.refuse("_rebuild_tensor_v2 with " + std::to_string(parts.size()) + " arguments", "6 or 7");
     const bool well_formed =
         parts[0].kind == PickleKind::storage && parts[1].kind == PickleKind::integer &&
         parts[4].kind == PickleKind::boolean && parts[5].kind == PickleKind::dict &&
         (parts.size() == 6 || parts[6].kind == PickleKind::dict || parts[6].kind == PickleKind::none);
     if (!well_formed)
-      refuse("other arguments of _rebuild_tensor_v2", "(storage, offset, size, stride, requires_grad, hooks)");
+      machine.refuse("other arguments of _rebuild_tensor_v2", "(storage, offset, size, stride, requires_grad, hooks)");
     PickledTensor tensor{.storage = parts[0].index,
                          .offset = parts[1].integer,
-                         .shape = extents(parts[2], "a size"),
-                         .strides = extents(parts[3], "a stride")};
+                         .shape = extents(machine, parts[2], "a size"),
+                         .strides = extents(machine, parts[3], "a stride")};
     if (tensor.shape.size() != tensor.strides.size())
-      refuse(std::to_string(tensor.strides.size()) + " strides", std::to_string(tensor.shape.size()));
-    check_range(tensor);
-    if (tensors_.size() == max_compounds) refuse("too many tensors", "fewer");
+      machine.refuse(std::to_string(tensor.strides.size()) + " strides", std::to_string(tensor.shape.size()));
+    check_range(machine, tensor);
+    if (tensors_.size() == max_objects) machine.refuse("too many tensors", "fewer");
     const auto index = static_cast<std::uint32_t>(tensors_.size());
     tensors_.push_back(std::move(tensor));
-    push({.kind = PickleKind::tensor, .index = index});
+    machine.push({.kind = PickleKind::tensor, .index = index});
   }
 
   /// Every element of the tensor must lie in its storage.
-  void check_range(const PickledTensor& tensor) const {
+  void check_range(const Machine& machine, const PickledTensor& tensor) const {
     const PickledStorage& storage = storages_[tensor.storage];
     if (!byte_count(tensor.shape, storage.dtype) || !byte_count({storage.elements}, storage.dtype))
-      refuse("size " + shape_text(tensor.shape) + " of a storage of " + std::to_string(storage.elements) + " elements",
-             "fewer than 2^63 bytes");
-    if (tensor.offset < 0) refuse("offset " + std::to_string(tensor.offset), "at least 0");
+      machine.refuse(
+          "size " + shape_text(tensor.shape) + " of a storage of " + std::to_string(storage.elements) + " elements",
+          "fewer than 2^63 bytes");
+    if (tensor.offset < 0) machine.refuse("offset " + std::to_string(tensor.offset), "at least 0");
     std::int64_t last = tensor.offset;
     bool overflow = false;
     const bool empty = std::find(tensor.shape.begin(), tensor.shape.end(), 0) != tensor.shape.end();
@@ -466,34 +247,25 @@ class TorchUnpickler {
     }
     const bool inside = empty ? last <= storage.elements : last < storage.elements;
     if (overflow || !inside)
-      refuse("size " + shape_text(tensor.shape) + ", stride " + shape_text(tensor.strides) + ", offset " +
-                 std::to_string(tensor.offset),
-             "a tensor inside its storage of " + std::to_string(storage.elements) + " elements");
+      machine.refuse("size " + shape_text(tensor.shape) + ", stride " + shape_text(tensor.strides) + ", offset " +
+                         std::to_string(tensor.offset),
+                     "a tensor inside its storage of " + std::to_string(storage.elements) + " elements");
   }
 
   /// Attributes of an OrderedDict (modules leave `_metadata` there) are read and dropped.
-  void build() {
-    const PickleValue state = pop();
-    static_cast<void>(top(PickleKind::dict));
-    if (state.kind != PickleKind::dict) refuse(std::string(kind_name(state.kind)), "a dict of attributes");
+  static void build(Machine& machine) {
+    const PickleValue state = machine.pop();
+    static_cast<void>(machine.top(PickleKind::dict));
+    if (state.kind != PickleKind::dict) machine.refuse(std::string(kind_name(state.kind)), "a dict of attributes");
   }
 
-  std::string_view pickle_;
-  const std::string& file_;
-  std::size_t at_ = 0;
-  std::size_t instruction_ = 0;
-  std::size_t instructions_ = 0;
-  bool stopped_ = false;
-  std::vector<PickleValue> stack_;
-  std::unordered_map<std::uint32_t, PickleValue> memo_;
-  std::deque<std::vector<PickleValue>> compounds_;
   std::deque<PickledStorage> storages_;
   std::deque<PickledTensor> tensors_;
 };
 
 /// The dict that holds the tensors: the pickled value itself, or its entry `state_dict`, `model` or `module` (the first
 /// of these that is a dict) when no entry of it is a tensor, as training programs save.
-[[nodiscard]] inline PickleValue find_state_dict(const TorchUnpickler& reader, const PickleValue& root,
+[[nodiscard]] inline PickleValue find_state_dict(const TorchDialect::Machine& reader, const PickleValue& root,
                                                  std::vector<std::string>& warnings) {
   const std::vector<PickleValue>& items = reader.items(root);
   for (std::size_t i = 1; i < items.size(); i += 2)
@@ -517,7 +289,13 @@ class TorchUnpickler {
 /// `module`. No code of the pickle runs; anything that a state dict does not need is refused by name. `file` names the
 /// archive in messages. Throws FormatError, LimitError.
 [[nodiscard]] inline TorchStateDict parse_torch_pickle(std::string_view pickle, const std::string& file) {
-  detail::TorchUnpickler reader(pickle, file);
+  if (pickle.size() > max_torch_pickle)
+    throw LimitError(
+        file, "data.pkl",
+        found_expected(std::to_string(pickle.size()) + " bytes", "at most " + std::to_string(max_torch_pickle)));
+  if (pickle.size() < 2) throw FormatError(file, "data.pkl", "found an empty pickle, expected one of protocol 2");
+  detail::TorchDialect dialect;
+  detail::TorchDialect::Machine reader(pickle, file, detail::torch_pickle_rules, dialect);
   const detail::PickleValue root = reader.run();
   if (root.kind != detail::PickleKind::dict)
     throw FormatError(file, "data.pkl", found_expected(detail::kind_name(root.kind), "a state dict"));
@@ -536,8 +314,8 @@ class TorchUnpickler {
       defects.add("entry " + quoted(name), found_expected(detail::kind_name(value.kind), "a tensor"));
       continue;
     }
-    const detail::PickledTensor& tensor = reader.tensor(value);
-    const detail::PickledStorage& storage = reader.storage(tensor);
+    const detail::PickledTensor& tensor = dialect.tensor(value);
+    const detail::PickledStorage& storage = dialect.storage(tensor);
     result.tensors.push_back({.name = std::string(name),
                               .dtype = storage.dtype,
                               .storage = std::string(storage.key),

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "lisa/base/append_utf8.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/base/lower_case.hpp"
 #include "lisa/base/printable.hpp"
@@ -62,20 +63,11 @@ namespace detail {
   out.reserve(text.size() + 16);
   for (std::size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<unsigned char>(text[i]);
-    const std::uint32_t code = byte >= 0x80 && byte < 0xA0 ? high[byte - 0x80] : byte;
+    const char32_t code = byte >= 0x80 && byte < 0xA0 ? high[byte - 0x80] : byte;
     if (code == 0 && byte != 0)
       throw FormatError(file, "byte " + std::to_string(i + 1),
                         found_expected(quoted(text.substr(i, 1)), "UTF-8 or Windows-1252 text"));
-    if (code < 0x80) {
-      out += static_cast<char>(code);
-    } else if (code < 0x800) {
-      out += static_cast<char>(0xC0 | code >> 6);
-      out += static_cast<char>(0x80 | (code & 0x3F));
-    } else {
-      out += static_cast<char>(0xE0 | code >> 12);
-      out += static_cast<char>(0x80 | (code >> 6 & 0x3F));
-      out += static_cast<char>(0x80 | (code & 0x3F));
-    }
+    append_utf8(out, code);
   }
   return out;
 }
