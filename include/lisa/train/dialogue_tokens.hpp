@@ -87,7 +87,12 @@ inline void truncate(DialogueTokens& tokens, const DialogueFormat& format, const
                                                       const DialogueFormat& format, const std::string& sample) {
   if (dialogue.exchanges.empty())
     throw InputError(printable(sample), "dialogue", "found no question, expected at least one");
-  DialogueTokens tokens = detail::label_answers(dialogue, tokenizer, format);
+  DialogueTokens tokens;
+  try {
+    tokens = detail::label_answers(dialogue, tokenizer, format);
+  } catch (const InputError& error) {
+    throw InputError(printable(sample), "dialogue", error.what());
+  }
   // The very first id has no state before it; the original leaves it out as well.
   const std::int64_t seg = tokenizer.seg();
   for (std::size_t i = 1; i < tokens.ids.size(); ++i)

@@ -32,7 +32,7 @@ using TensorFunction = std::function<at::Tensor(const std::vector<at::Tensor>& i
 using FunctionRunner = std::function<at::Tensor(const TensorFunction& function, const std::vector<at::Tensor>& inputs)>;
 
 struct TrainingForwardOptions {
-  LossWeights weights;
+  LossWeights weights{};
   /// What the losses are averaged over; the micro-batch's own `loss_counts` when absent.
   std::optional<LossCounts> counts{};
   /// Runs each block of the language model and the mask decoder; calls them when empty.
