@@ -74,14 +74,18 @@ using Palette = std::array<Rgb, 2 * paint_count>;
   return palette;
 }
 
-/// Paints `shape` into `fine`, a square of subpixels: 0 where it is not, else 1 + index into the palette.
-inline void draw_parts(const Shape& shape, const PlacedObject& object, cv::Point2d center, cv::Mat& fine) {
+/// Draws an object's parts, one over the other, into a square of subpixels of which `patch` tells the place.
+/// @param value  the byte for the area (`edge` false) or the outline of a part: value(index of the part, edge)
+template <class Value>
+[[nodiscard]] cv::Mat draw_parts(const Shape& shape, const PlacedObject& object, const Patch& patch, Value value) {
+  cv::Mat fine = cv::Mat::zeros(patch.side * fineness, patch.side * fineness, CV_8UC1);
+  const cv::Point2d center(object.x - patch.left, object.y - patch.top);
   constexpr int one = 1 << fraction_bits;
   const double across = object.radius * fineness * std::cos(object.angle);
   const double down = object.radius * fineness * std::sin(object.angle);
-  for (const ShapePart& part : shape) {
+  for (std::size_t i = 0; i < shape.size(); ++i) {
     std::vector<std::vector<cv::Point>> outlines;
-    for (const Outline& outline : part.outlines) {
+    for (const Outline& outline : shape[i].outlines) {
       std::vector<cv::Point>& points = outlines.emplace_back();
       points.reserve(outline.size());
       for (const cv::Point2d& point : outline)
@@ -89,10 +93,10 @@ inline void draw_parts(const Shape& shape, const PlacedObject& object, cv::Point
             static_cast<int>(std::lround((center.x * fineness + across * point.x - down * point.y - 0.5) * one)),
             static_cast<int>(std::lround((center.y * fineness + down * point.x + across * point.y - 0.5) * one)));
     }
-    const int paint = static_cast<int>(part.paint);
-    cv::fillPoly(fine, outlines, 1 + paint, cv::LINE_8, fraction_bits);
-    cv::polylines(fine, outlines, true, 1 + paint_count + paint, fineness / 2, cv::LINE_8, fraction_bits);
+    cv::fillPoly(fine, outlines, value(i, false), cv::LINE_8, fraction_bits);
+    cv::polylines(fine, outlines, true, value(i, true), fineness / 2, cv::LINE_8, fraction_bits);
   }
+  return fine;
 }
 
 /// Averages subpixels to pixels.
@@ -136,17 +140,26 @@ inline void average(const cv::Mat& fine, const Palette& palette, Patch& patch) {
   return all;
 }
 
-[[nodiscard]] inline Patch render(const PlacedObject& object, const Rgb& body) {
+/// The place of an object's patch.
+[[nodiscard]] inline Patch patch_of(const PlacedObject& object) {
   const int reach = static_cast<int>(std::ceil(object.radius * 1.35)) + 1;
   Patch patch;
   patch.left = static_cast<int>(std::floor(object.x)) - reach;
   patch.top = static_cast<int>(std::floor(object.y)) - reach;
   patch.side = 2 * reach + 1;
+  return patch;
+}
+
+[[nodiscard]] inline Patch render(const PlacedObject& object, const Rgb& body) {
+  Patch patch = patch_of(object);
   const auto count = static_cast<std::size_t>(patch.side) * static_cast<std::size_t>(patch.side);
   patch.coverage.resize(count);
   patch.color.resize(count);
-  cv::Mat fine = cv::Mat::zeros(patch.side * fineness, patch.side * fineness, CV_8UC1);
-  draw_parts(shapes()[object.kind], object, {object.x - patch.left, object.y - patch.top}, fine);
+  const Shape& shape = shapes()[object.kind];
+  // A byte is 1 + the index into the palette.
+  const cv::Mat fine = draw_parts(shape, object, patch, [&](std::size_t part, bool edge) {
+    return 1 + static_cast<int>(shape[part].paint) + (edge ? paint_count : 0);
+  });
   average(fine, palette_of(body), patch);
   return patch;
 }
@@ -207,6 +220,30 @@ inline void draw_object(PlacedObject& object, const Rgb& body, std::uint8_t owne
       picture.pixels[to * 3 + c] = byte_of(under + (patch.color[from][c] * light - under) * share);
     }
   });
+}
+
+/// For each pixel of a picture of `size`, 1 + the index of the part of its shape that `object` shows there, were it
+/// alone; 0 where it is not.
+[[nodiscard]] inline std::vector<std::uint8_t> part_map(const PlacedObject& object, ImageSize size) {
+  using namespace draw_detail;
+  const Patch patch = patch_of(object);
+  const cv::Mat fine = draw_parts(shapes()[object.kind], object, patch,
+                                  [](std::size_t part, bool) { return 1 + static_cast<int>(part); });
+  std::vector<std::uint8_t> parts(static_cast<std::size_t>(size.height) * static_cast<std::size_t>(size.width));
+  for_each_common_pixel(patch, size, 0, 0, [&](std::size_t from, std::size_t to) {
+    const int x = static_cast<int>(from) % patch.side, y = static_cast<int>(from) / patch.side;
+    std::array<int, 256> count{};
+    int covered = 0;
+    for (int i = 0; i < fineness; ++i)
+      for (int j = 0; j < fineness; ++j) {
+        const std::uint8_t part = fine.at<std::uint8_t>(y * fineness + i, x * fineness + j);
+        ++count[part];
+        covered += part != 0 ? 1 : 0;
+      }
+    if (2 * covered >= fineness * fineness)
+      parts[to] = static_cast<std::uint8_t>(std::max_element(count.begin() + 1, count.end()) - count.begin());
+  });
+  return parts;
 }
 
 namespace draw_detail {

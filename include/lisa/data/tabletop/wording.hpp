@@ -98,9 +98,10 @@ inline constexpr std::array<std::string_view, 4> directions{"left of", "right of
 inline constexpr std::array<std::string_view, 2> sizes{"largest object", "smallest object"};
 inline constexpr std::array<std::string_view, 9> counts{"no",   "one", "two",   "three", "four",
                                                         "five", "six", "seven", "eight"};
-/// Words between those of the tables above.
-inline constexpr std::array<std::string_view, 8> connections{
-    "object",        "objects",        "the object with the same color as the", "and the", "a", "an",
+/// Words between those of the tables above, and those of the written data sets: parts, "the handle of the mug", and the
+/// table itself.
+inline constexpr std::array<std::string_view, 10> connections{
+    "object",        "objects",        "the object with the same color as the", "and the", "a", "an", "of the", "table",
     "Yes, there is", "No, there is no"};
 
 /// `text` with every `slot` replaced.
@@ -166,6 +167,7 @@ namespace lisa {
   for (const Kind& kind : kinds) {
     add(kind.name);
     add(kind.plural);
+    for (const ShapePart& part : kind.shape()) add(part.name);
     add_all(kind.facts.uses);
     for (const std::string_view text :
          {kind.facts.held_out_use, kind.facts.material, kind.facts.place, kind.facts.user})
