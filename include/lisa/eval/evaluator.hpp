@@ -222,19 +222,19 @@ class SampleEvaluation {
 
 /// What is called while an evaluation runs; each may be empty.
 struct EvaluationObserver {
-  /// A sample is about to be read: its index and how many of the shard are done.
+  /// A sample is about to be read: its index and how many of the share are done.
   std::function<void(std::size_t index, std::size_t done)> on_start{};
   std::function<void(const SampleRecord& record)> on_record{};
   /// A sample that cannot be read or answered; the evaluation goes on with the next.
   std::function<void(std::size_t index, const Error& error)> on_failure{};
 };
 
-/// The samples of a shard that `is_done` does not know, in order.
+/// The samples of a share that `is_done` does not know, in order.
 template <class IsDone>
-[[nodiscard]] std::vector<std::size_t> open_samples(std::size_t size, const Shard& shard, const IsDone& is_done) {
-  lisa::validate(shard);
+[[nodiscard]] std::vector<std::size_t> open_samples(std::size_t size, const SampleShare& share, const IsDone& is_done) {
+  lisa::validate(share);
   std::vector<std::size_t> open;
-  for (std::size_t i = shard.rank; i < size; i += shard.count)
+  for (std::size_t i = share.rank; i < size; i += share.count)
     if (!is_done(i)) open.push_back(i);
   return open;
 }

@@ -2,11 +2,11 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <map>
@@ -18,7 +18,7 @@
 
 #include "lisa/base/error.hpp"
 #include "lisa/eval/evaluation_record.hpp"
-#include "lisa/files/atomic_write.hpp"
+#include "lisa/files/append_file.hpp"
 #include "lisa/files/json.hpp"
 #include "lisa/files/mapped_file.hpp"
 
@@ -29,25 +29,25 @@ using SampleRecords = std::map<std::size_t, SampleRecord>;
 
 /// One of several processes that share an evaluation: it takes the samples whose index leaves `rank` modulo `count`, so
 /// that no sample is evaluated twice and none is left out.
-struct Shard {
+struct SampleShare {
   std::size_t rank = 0;
   std::size_t count = 1;
 };
 
 /// @throws InputError unless rank < count
-inline void validate(const Shard& shard) {
-  if (shard.rank >= shard.count)
-    throw InputError("rank", found_expected(std::to_string(shard.rank) + " of " + std::to_string(shard.count),
+inline void validate(const SampleShare& share) {
+  if (share.rank >= share.count)
+    throw InputError("rank", found_expected(std::to_string(share.rank) + " of " + std::to_string(share.count),
                                             "a rank below the number of processes"));
 }
 
-/// Where a shard's records stand: `records.jsonl`, or `records-0-of-4.jsonl` beside those of the other shards.
-[[nodiscard]] inline std::filesystem::path record_path(const std::filesystem::path& folder, const Shard& shard) {
-  if (shard.count == 1) return folder / "records.jsonl";
-  return folder / ("records-" + std::to_string(shard.rank) + "-of-" + std::to_string(shard.count) + ".jsonl");
+/// Where a share's records stand: `records.jsonl`, or `records-0-of-4.jsonl` beside those of the other shares.
+[[nodiscard]] inline std::filesystem::path record_path(const std::filesystem::path& folder, const SampleShare& share) {
+  if (share.count == 1) return folder / "records.jsonl";
+  return folder / ("records-" + std::to_string(share.rank) + "-of-" + std::to_string(share.count) + ".jsonl");
 }
 
-/// The record files of a folder, of whatever number of shards, in the order of their names.
+/// The record files of a folder, of whatever number of shares, in the order of their names.
 [[nodiscard]] inline std::vector<std::filesystem::path> record_files(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> files;
   std::error_code ignored;
@@ -94,49 +94,31 @@ class RecordWriter {
  public:
   /// Opens or creates the file and drops what stands behind its last line end.
   /// @throws IoError when the system refuses or another process writes to the file
-  explicit RecordWriter(const std::filesystem::path& path) : name_(shown_path(path)) {
-    descriptor_ = FileDescriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
-    if (!descriptor_.valid()) fail("opening");
-    if (::flock(descriptor_.get(), LOCK_EX | LOCK_NB) != 0) {
-      if (errno == EWOULDBLOCK) throw IoError(name_, "", "found another process that writes to it, expected none");
-      fail("locking");
-    }
-    if (::ftruncate(descriptor_.get(), end_of_last_line()) != 0) fail("dropping an unfinished line");
-  }
+  explicit RecordWriter(const std::filesystem::path& path) : lock_(locked(path)), file_(path, end_of_last_line(path)) {}
 
-  /// @throws IoError; the file then ends with a whole line or one that the next writer drops
+  /// @throws IoError; the file then is as before
   void append(const SampleRecord& record) {
-    const detail::FileSizeSignalBlock no_signal;
-    const std::string line = record_json(record).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-    for (std::string_view left = line; !left.empty();) {
-      const ssize_t written = ::write(descriptor_.get(), left.data(), left.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) fail("writing");
-      left.remove_prefix(static_cast<std::size_t>(written));
-    }
+    file_.append(record_json(record).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
   }
 
  private:
-  [[noreturn]] void fail(const std::string& doing) const { throw IoError(name_, doing, std::strerror(errno)); }
-
-  [[nodiscard]] off_t end_of_last_line() const {
-    struct stat status{};
-    if (::fstat(descriptor_.get(), &status) != 0) fail("reading its status");
-    std::string block(4096, '\0');
-    for (off_t end = status.st_size; end > 0;) {
-      const off_t begin = std::max<off_t>(0, end - static_cast<off_t>(block.size()));
-      const auto size = static_cast<std::size_t>(end - begin);
-      const ssize_t got = ::pread(descriptor_.get(), block.data(), size, begin);
-      if (got != static_cast<ssize_t>(size)) fail("reading its last line");
-      const std::size_t newline = std::string_view(block).substr(0, size).rfind('\n');
-      if (newline != std::string_view::npos) return begin + static_cast<off_t>(newline) + 1;
-      end = begin;
-    }
-    return 0;
+  /// Holds the file for this process until it is closed.
+  static FileDescriptor locked(const std::filesystem::path& path) {
+    FileDescriptor lock(::open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666));
+    if (!lock.valid()) throw IoError(shown_path(path), "opening", std::strerror(errno));
+    if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
+    if (errno == EWOULDBLOCK)
+      throw IoError(shown_path(path), "", "found another process that writes to it, expected none");
+    throw IoError(shown_path(path), "locking", std::strerror(errno));
   }
 
-  std::string name_;
-  FileDescriptor descriptor_;
+  static std::uint64_t end_of_last_line(const std::filesystem::path& path) {
+    const MappedFile file(path);
+    return file.text().rfind('\n') + 1;  // npos + 1 is 0
+  }
+
+  FileDescriptor lock_;
+  AppendFile file_;
 };
 
 }  // namespace lisa
