@@ -221,10 +221,8 @@ class CocoReader {
       const ImageSize size = result_.images[annotation.image].size;
       for (const CocoRle& rle : annotation.segmentation.runs)
         if (rle.size != size)
-          defects_.add(place + ".segmentation", found_expected("run lengths of " + std::to_string(rle.size.width) +
-                                                                   "x" + std::to_string(rle.size.height) + " pixels",
-                                                               std::to_string(size.width) + "x" +
-                                                                   std::to_string(size.height) + " as the image"));
+          defects_.add(place + ".segmentation", found_expected("run lengths of " + shown_size(rle.size) + " pixels",
+                                                               shown_size(size) + " as the image"));
     }
   }
 

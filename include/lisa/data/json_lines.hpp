@@ -227,10 +227,8 @@ class RecordReader {
   const std::filesystem::path path = beside(file, std::get<MaskFile>(pixels).path);
   const LabelMap map = read_label_map(path);
   if (map.size != size)
-    throw MismatchError(
-        shown_path(path), place,
-        found_expected(std::to_string(map.size.width) + "x" + std::to_string(map.size.height) + " pixels",
-                       std::to_string(size.width) + "x" + std::to_string(size.height) + " as the image"));
+    throw MismatchError(shown_path(path), place,
+                        found_expected(shown_size(map.size) + " pixels", shown_size(size) + " as the image"));
   return pixels_where(map.labels, size, [](std::uint8_t label) { return label != 0; });
 }
 

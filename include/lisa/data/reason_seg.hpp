@@ -18,6 +18,7 @@
 #include "lisa/base/error.hpp"
 #include "lisa/base/lower_case.hpp"
 #include "lisa/base/printable.hpp"
+#include "lisa/base/split_at.hpp"
 #include "lisa/data/class_dialogue.hpp"
 #include "lisa/data/exchange.hpp"
 #include "lisa/data/label_mask.hpp"
@@ -226,19 +227,14 @@ struct ReasonSegName {
 };
 
 [[nodiscard]] inline ReasonSegName reason_seg_name(const std::string& name) {
-  const std::size_t bar = name.find('|');
-  ReasonSegName result{name.substr(0, bar), {}};
-  std::string_view splits = bar == std::string::npos ? std::string_view{} : std::string_view(name).substr(bar + 1);
-  while (!splits.empty()) {
-    const std::string_view split = splits.substr(0, splits.find('_'));
-    result.splits.emplace_back(split);
-    splits.remove_prefix(std::min(split.size() + 1, splits.size()));
-  }
+  const std::vector<std::string> parts = split_at(name, "|");
+  ReasonSegName result;
+  if (parts.size() == 2) result = {parts[0], split_at(parts[1], "_")};
   const bool valid = !result.folder.empty() && !result.splits.empty() &&
                      std::all_of(result.splits.begin(), result.splits.end(), [](const std::string& split) {
-                       return !split.empty() && split.find_first_of("/|.") == std::string::npos;
+                       return !split.empty() && split.find_first_of("/.") == std::string::npos;
                      });
-  if (!valid || result.folder.find_first_of("/") != std::string::npos)
+  if (!valid || result.folder.find('/') != std::string::npos)
     throw InputError("data set", found_expected(quoted(name), "FOLDER|SPLIT as in \"ReasonSeg|train\""));
   return result;
 }

@@ -15,18 +15,19 @@
 #include "lisa/base/error.hpp"
 #include "lisa/base/lower_case.hpp"
 #include "lisa/base/printable.hpp"
+#include "lisa/base/split_at.hpp"
 #include "lisa/data/class_dialogue.hpp"
 #include "lisa/data/coco_annotations.hpp"
 #include "lisa/data/exchange.hpp"
 #include "lisa/data/label_mask.hpp"
 #include "lisa/data/opened_data_set.hpp"
 #include "lisa/data/pick_some.hpp"
+#include "lisa/data/read_picture.hpp"
 #include "lisa/data/sample.hpp"
 #include "lisa/files/file_defects.hpp"
 #include "lisa/files/json_fields.hpp"
 #include "lisa/files/json_items.hpp"
 #include "lisa/files/pickle_items.hpp"
-#include "lisa/image/read_image.hpp"
 #include "lisa/text/utf8.hpp"
 
 namespace lisa {
@@ -76,12 +77,11 @@ struct ReferName {
 }
 
 [[nodiscard]] inline ReferName refer_name(const std::string& name) {
-  const std::size_t first = name.find('|'), second = name.find('|', first == std::string::npos ? first : first + 1);
+  const std::vector<std::string> parts = split_at(name, "|");
   ReferName result;
-  if (second != std::string::npos)
-    result = {name.substr(0, first), name.substr(first + 1, second - first - 1), name.substr(second + 1)};
+  if (parts.size() == 3) result = {parts[0], parts[1], parts[2]};
   if (!is_refer_data(result.data) || result.split_by.empty() || result.split.empty() ||
-      result.split_by.find_first_of("/|") != std::string::npos)
+      result.split_by.find('/') != std::string::npos)
     throw InputError("data set", found_expected(quoted(name),
                                                 "DATA|SPLITTER|SPLIT with refclef, refcoco, refcoco+, refcocog or "
                                                 "grefcoco, as in \"refcoco|unc|val\""));
@@ -248,18 +248,10 @@ inline void read_references(const std::filesystem::path& folder, const ReferName
   return result;
 }
 
-/// The picture of an entry. Throws MismatchError when its size is not that of the annotations.
+/// The picture of an entry, which must have the size that is written.
 [[nodiscard]] inline Sample refer_sample(const ReferImages& set, const ReferImage& entry, const std::string& name) {
   const CocoImage& image = set.coco.images[entry.image];
-  const std::filesystem::path path = set.folder / image.file_name;
-  Sample sample{name + "|" + image.file_name, read_image(path), {}};
-  if (sample.image.size() != image.size)
-    throw MismatchError(
-        shown_path(path), "",
-        found_expected(std::to_string(sample.image.width) + "x" + std::to_string(sample.image.height) + " pixels",
-                       std::to_string(image.size.width) + "x" + std::to_string(image.size.height) + " as " +
-                           set.coco.file + " says"));
-  return sample;
+  return {name + "|" + image.file_name, read_picture(set.folder / image.file_name, image.size, set.coco.file), {}};
 }
 
 /// The mask of what a sentence refers to: of several objects, any of them.

@@ -118,9 +118,7 @@ void for_each_part(const CocoSegmentation& segmentation, ImageSize size, const s
   for (const CocoRle& rle : segmentation.runs) {
     if (rle.size != size)
       throw MismatchError({}, place,
-                          found_expected("run lengths of " + std::to_string(rle.size.width) + "x" +
-                                             std::to_string(rle.size.height) + " pixels",
-                                         std::to_string(size.width) + "x" + std::to_string(size.height)));
+                          found_expected("run lengths of " + shown_size(rle.size) + " pixels", shown_size(size)));
     visit(decode_rle(rle, {{}, place}));
   }
 }

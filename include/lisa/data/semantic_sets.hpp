@@ -38,11 +38,10 @@ DataSet open(const std::filesystem::path& root, const std::string& name, const s
 
 }  // namespace semantic_sets_detail
 
-/// The training sets that `names` lists, separated by "||", below LISA's data folder `root`.
-/// @throws InputError for an unknown name, and what opening a set throws
-[[nodiscard]] inline std::vector<DataSet> semantic_training_sets(const std::filesystem::path& root,
-                                                                 std::string_view names = default_semantic_sets,
-                                                                 const SemanticTraining& options = {}) {
+/// The set that `name` means to train on: "ade20k", or with another split than LISA's "ade20k|validation".
+/// @throws InputError for an unknown set, and what opening the set throws
+[[nodiscard]] inline DataSet semantic_training_set(const std::filesystem::path& root, std::string_view name,
+                                                   const SemanticTraining& options = {}) {
   struct Train {
     const SemanticTraining& options;
     DataSet operator()(SemanticFiles files) const { return semantic_training(std::move(files), options); }
@@ -50,9 +49,18 @@ DataSet open(const std::filesystem::path& root, const std::string& name, const s
       return object_training(std::move(objects), options.questions);
     }
   };
+  const std::vector<std::string> parts = split_at(name, "|");
+  if (parts.size() > 2) throw InputError("semantic set", found_expected(quoted(name), "SET or SET|SPLIT"));
+  return semantic_sets_detail::open(root, parts[0], parts.size() == 2 ? parts[1] : std::string(), Train{options});
+}
+
+/// The training sets that `names` lists, separated by "||", below LISA's data folder `root`.
+/// @throws as `semantic_training_set`
+[[nodiscard]] inline std::vector<DataSet> semantic_training_sets(const std::filesystem::path& root,
+                                                                 std::string_view names = default_semantic_sets,
+                                                                 const SemanticTraining& options = {}) {
   std::vector<DataSet> sets;
-  for (const std::string& name : split_at(names, "||"))
-    sets.push_back(semantic_sets_detail::open(root, name, {}, Train{options}));
+  for (const std::string& name : split_at(names, "||")) sets.push_back(semantic_training_set(root, name, options));
   return sets;
 }
 
