@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "lisa/eval/teacher_forced.hpp"
 #include "lisa/model/load.hpp"
 #include "lisa/model/predictor.hpp"
 #include "spec_entry.hpp"
@@ -28,6 +29,9 @@ class SpecSession final : public ModelSession {
   }
   void reset() override { predictor_.reset(); }
 
+  [[nodiscard]] EvaluatedModel evaluated_model(const AskOptions& options) override {
+    return lisa::evaluated_model(predictor_, options);
+  }
   [[nodiscard]] at::Tensor full_size_logits(const AnswerMask& mask) const override {
     return lisa::full_size_logits(mask.low_res_logits, predictor_.image());
   }

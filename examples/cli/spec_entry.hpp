@@ -8,6 +8,7 @@
 
 #include "lisa/checkpoint/config_json.hpp"
 #include "lisa/config/spec.hpp"
+#include "lisa/eval/evaluated_model.hpp"
 #include "lisa/image/image.hpp"
 #include "lisa/model/answer.hpp"
 #include "lisa/model/load_options.hpp"
@@ -30,6 +31,8 @@ class ModelSession {
   virtual std::vector<Answer> ask_each(const std::vector<std::string>& questions, const AskOptions& options) = 0;
   virtual void reset() = 0;
 
+  /// The model as the evaluator uses it; `options` say how it answers. Refers to this session.
+  [[nodiscard]] virtual EvaluatedModel evaluated_model(const AskOptions& options) = 0;
   /// Logits of a mask at the current image's size, fp32 [H, W].
   [[nodiscard]] virtual at::Tensor full_size_logits(const AnswerMask& mask) const = 0;
   /// The ids of an answer with this text and the end token behind it.
