@@ -102,6 +102,13 @@ inline void require_valid(const TabletopSettings& settings) {
     throw InputError("tabletop", found_expected(std::to_string(settings.questions) + " questions a scene", "1 to 64"));
 }
 
+/// The wording of the set's split.
+[[nodiscard]] inline QuestionStyle style_of(const TabletopSettings& settings) {
+  QuestionStyle style = settings.style;
+  style.held_out_wording = settings.split == TabletopSplit::paraphrases;
+  return style;
+}
+
 [[nodiscard]] inline Group pick_group(const std::vector<TabletopShare>& shares, Random& random) {
   double total = 0;
   for (const TabletopShare& share : shares) total += share.weight;
@@ -127,8 +134,7 @@ inline void require_valid(const TabletopSettings& settings) {
 
 [[nodiscard]] inline std::vector<std::pair<Group, Question>> ask(const TabletopSettings& settings, const Scene& scene,
                                                                  Random& random) {
-  QuestionStyle style = settings.style;
-  style.held_out_wording = settings.split == TabletopSplit::paraphrases;
+  const QuestionStyle style = style_of(settings);
   std::vector<std::pair<Group, Question>> asked;
   for (int attempt = 0;
        attempt < 12 * settings.questions && asked.size() < static_cast<std::size_t>(settings.questions); ++attempt) {
