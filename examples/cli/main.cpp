@@ -7,6 +7,7 @@
 
 #include "chat_command.hpp"
 #include "convert_command.hpp"
+#include "data_command.hpp"
 #include "eval_command.hpp"
 #include "exit_code.hpp"
 #include "info_command.hpp"
@@ -34,6 +35,7 @@ int run(int argc, char** argv) {
   add_segment_command(app);
   add_chat_command(app);
   add_eval_command(app);
+  add_data_command(app);
   add_info_command(app);
   add_convert_command(app);
   add_random_command(app);
