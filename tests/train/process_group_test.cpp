@@ -1,0 +1,417 @@
+#include "lisa/train/process_group.hpp"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/zeros.h>
+#include <c10/util/Logging.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "lisa/checkpoint/save.hpp"
+#include "lisa/checkpoint/tensor_file.hpp"
+#include "lisa/checkpoint/tensor_view.hpp"
+#include "lisa/train/adamw.hpp"
+#include "lisa/train/gradient_buckets.hpp"
+#include "lisa/train/gradients.hpp"
+#include "lisa/train/process_group_gloo.hpp"
+#include "lisa/train/process_place.hpp"
+#include "lisa/train/sharded_states.hpp"
+#include "tests/support/bad_input.hpp"
+#include "tests/support/child_process.hpp"
+#include "tests/support/temp_dir.hpp"
+
+#undef CHECK
+#undef CHECK_EQ
+#undef CHECK_NE
+#undef CHECK_LT
+#undef CHECK_LE
+#undef CHECK_GT
+#undef CHECK_GE
+#include <doctest/doctest.h>
+
+using lisa::ProcessGroup;
+using lisa::ProcessPlace;
+using lisa::test::ChildProcess;
+using lisa::test::TempDir;
+using Environment = std::map<std::string, std::string>;
+
+namespace {
+
+std::optional<std::string> variable(const std::string& name) {
+  const char* const value = std::getenv(name.c_str());
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+
+lisa::EnvironmentLookup among(Environment variables) {
+  return [variables = std::move(variables)](const std::string& name) -> std::optional<std::string> {
+    const auto found = variables.find(name);
+    return found == variables.end() ? std::nullopt : std::optional(found->second);
+  };
+}
+
+/// A listening socket on a free port of this machine.
+class Listener {
+ public:
+  Listener() : socket_(::socket(AF_INET6, SOCK_STREAM, 0)) {
+    sockaddr_in6 address{};
+    address.sin6_family = AF_INET6;
+    address.sin6_addr = in6addr_any;
+    socklen_t size = sizeof address;
+    if (::bind(socket_, reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(socket_, 1) != 0 ||
+        ::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size) != 0)
+      throw std::runtime_error("no free port");
+    port_ = ntohs(address.sin6_port);
+  }
+  ~Listener() { ::close(socket_); }
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+  [[nodiscard]] std::string port() const { return std::to_string(port_); }
+
+ private:
+  int socket_;
+  int port_ = 0;
+};
+
+std::string free_port() { return Listener().port(); }
+
+constexpr lisa::GroupPatience patience{.join = std::chrono::seconds(60),
+                                       .operation = std::chrono::seconds(6),
+                                       .heartbeat = std::chrono::milliseconds(250)};
+
+/// The part of a process in a test: joins, works, prints what went wrong, ends.
+[[noreturn]] void run_role(const std::function<void(ProcessGroup&)>& work) {
+  std::signal(SIGPIPE, SIG_IGN);
+  c10::initLogging();  // reads TORCH_CPP_LOG_LEVEL
+  int code = 0;
+  try {
+    lisa::GroupPatience with = patience;
+    if (const auto join = variable("TEST_JOIN_MS")) with.join = std::chrono::milliseconds(std::stoi(*join));
+    const auto group = lisa::join_process_group(lisa::process_place(variable), with);
+    work(*group);
+  } catch (const lisa::Error& error) {
+    std::printf("ERROR %s\n", error.what());
+    code = 3;
+  } catch (const std::exception& error) {
+    std::printf("OTHER %s\n", error.what());
+    code = 4;
+  }
+  std::fflush(stdout);
+  ::_exit(code);
+}
+
+/// Starts the processes of a group; each runs the test case again, in the given role.
+std::vector<ChildProcess> start(const std::string& test_case, int count, const std::string& port, const TempDir& folder,
+                                const std::function<Environment(int rank)>& role) {
+  std::vector<ChildProcess> processes;
+  for (int rank = 0; rank < count; ++rank) {
+    Environment environment{{"RANK", std::to_string(rank)},
+                            {"WORLD_SIZE", std::to_string(count)},
+                            {"MASTER_ADDR", "127.0.0.1"},
+                            {"MASTER_PORT", port},
+                            {"OMP_NUM_THREADS", "1"},
+                            {"TORCH_CPP_LOG_LEVEL", "FATAL"},
+                            {"TEST_FOLDER", folder.path().string()}};
+    for (const auto& [name, value] : role(rank)) environment[name] = value;
+    processes.emplace_back(test_case, environment, folder / ("output-" + port + "-" + std::to_string(rank)));
+  }
+  return processes;
+}
+
+constexpr double end_of_patience = 120;  // a process that hangs, whatever the machine's load
+
+// A small problem: samples are numbers, the loss of one depends on three parameters; "rare" has a gradient only for
+// sample 3, "never" has none, and "twice" gets two gradients in one backward pass, the second after all others.
+
+struct Problem {
+  at::Tensor first = at::arange(1, 7, at::kFloat).div(7).view({2, 3}).requires_grad_(true);
+  at::Tensor never = at::full({5}, 1, at::kFloat).requires_grad_(true);
+  at::Tensor rare = at::full({4}, 0.5, at::kFloat).requires_grad_(true);
+  at::Tensor twice = at::full({3}, 0.25, at::kFloat).requires_grad_(true);
+
+  [[nodiscard]] std::vector<lisa::TrainedParameter> parameters() const {
+    return {{"first", first}, {"never", never}, {"rare", rare}, {"twice", twice}};
+  }
+  [[nodiscard]] std::vector<at::Tensor> tensors() const { return {first, never, rare, twice}; }
+
+  [[nodiscard]] at::Tensor loss(int sample) const {
+    const at::Tensor x = at::arange(3, at::kFloat).add(sample).div(5);
+    at::Tensor loss = first.mul(x).tanh().sum().add(twice.mul(x).square().sum());
+    if (sample % 4 == 3) loss = loss.add(rare.square().sum());
+    return loss;
+  }
+};
+
+/// Six steps on the samples of this rank, 8 per step in all, in micro-batches of 2 samples.
+void train_problem(ProcessGroup& group, bool sharded, const std::filesystem::path& result) {
+  Problem problem;
+  std::vector<std::int64_t> sizes;
+  for (const at::Tensor& tensor : problem.tensors()) sizes.push_back(tensor.numel());
+  const std::vector<int> owners = lisa::state_owners(sizes, group.size());
+  std::vector<lisa::TrainedParameter> mine;
+  for (std::size_t i = 0; i < owners.size(); ++i)
+    if (!sharded || owners[i] == group.rank()) mine.push_back(problem.parameters()[i]);
+  lisa::AdamW optimizer(mine);
+  lisa::GradientBuckets buckets(group, problem.tensors(), /*bucket_bytes=*/32);
+  lisa::NamedTensors saved;
+  for (int step = 0; step < 6; ++step) {
+    group.note(step, "backward");
+    lisa::GradientSum gradients;
+    at::Tensor loss_sum = at::zeros({1}, at::kDouble);
+    const int share = 8 / group.size();
+    for (int sample = group.rank() * share; sample < (group.rank() + 1) * share; sample += 2) {
+      const bool last = sample + 2 == (group.rank() + 1) * share;
+      if (last) buckets.begin(gradients.tensors());
+      for (const int one : {sample, sample + 1}) {
+        const at::Tensor loss = problem.loss(one).div(8);
+        loss.backward();
+        loss_sum.add_(loss.detach());
+      }
+      gradients.take(problem.parameters());
+    }
+    buckets.finish(gradients.tensors());
+    group.begin_sum(loss_sum)->wait();
+    CHECK(!gradients.tensors()[1].defined());
+    std::vector<at::Tensor> own;
+    for (std::size_t i = 0; i < owners.size(); ++i)
+      if (!sharded || owners[i] == group.rank()) own.push_back(gradients.tensors()[i]);
+    optimizer.step(own, 0.01);
+    if (sharded) lisa::broadcast_from_owners(group, problem.tensors(), owners, /*message_bytes=*/16);
+    saved.emplace_back("loss." + std::to_string(step), loss_sum);
+  }
+  for (const auto& [name, value, part] : problem.parameters()) saved.emplace_back(name, value.detach());
+  lisa::write_safetensors(result, saved);
+
+  lisa::NamedTensors moments;
+  if (sharded || group.rank() == 0) moments = optimizer.state().at("second_moment");
+  const lisa::NamedTensors gathered = lisa::gather_tensors(group, moments);
+  CHECK(gathered.size() == (group.rank() == 0 ? 4U : 0U));
+  if (group.rank() == 0) lisa::write_safetensors(result.string() + ".moments", gathered);
+}
+
+/// Largest difference between two files' tensors, relative to the largest value of each.
+double difference(const std::filesystem::path& a, const std::filesystem::path& b) {
+  double worst = 0;
+  const lisa::TensorFile one = lisa::open_tensor_file(a), other = lisa::open_tensor_file(b);
+  REQUIRE(one.tensors.size() == other.tensors.size());
+  for (const lisa::StoredTensor& stored : one.tensors) {
+    for (const lisa::StoredTensor& match : other.tensors) {
+      if (match.name != stored.name) continue;
+      const at::Tensor x = lisa::tensor_view(one.file, stored), y = lisa::tensor_view(other.file, match);
+      const double scale = x.abs().max().item<double>();
+      worst = std::max(worst, x.sub(y).abs().max().item<double>() / (scale == 0 ? 1 : scale));
+    }
+  }
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("a process reads its place from what each launcher sets") {
+  CHECK(lisa::process_place(among({})).world_size == 1);
+  CHECK(lisa::process_place(among({{"RANK", "0"}, {"WORLD_SIZE", "1"}})).world_size == 1);
+  const ProcessPlace torchrun = lisa::process_place(among({{"RANK", "3"},
+                                                           {"WORLD_SIZE", "4"},
+                                                           {"LOCAL_RANK", "1"},
+                                                           {"MASTER_ADDR", "node7"},
+                                                           {"MASTER_PORT", "29400"},
+                                                           {"TORCHELASTIC_USE_AGENT_STORE", "True"},
+                                                           {"TORCHELASTIC_RESTART_COUNT", "2"}}));
+  CHECK(torchrun.rank == 3);
+  CHECK(torchrun.local_rank == 1);
+  CHECK(torchrun.host == "node7");
+  CHECK(torchrun.port == 29400);
+  CHECK(torchrun.store_is_served);
+  CHECK(torchrun.attempt == "2");
+  const ProcessPlace mpi = lisa::process_place(
+      among({{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "2"}, {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}}));
+  CHECK(mpi.rank == 1);
+  CHECK(mpi.host == "127.0.0.1");
+  CHECK(lisa::process_place(among({{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}, {"MASTER_ADDR", "a"}, {"MASTER_PORT", "5"}}))
+            .rank == 1);
+  CHECK(lisa::process_place(
+            among({{"SLURM_PROCID", "1"}, {"SLURM_NTASKS", "2"}, {"SLURM_STEP_ID", "0"}, {"SLURM_NNODES", "1"}}))
+            .rank == 1);
+  // Inside a batch script, but not started by srun.
+  CHECK(lisa::process_place(among({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "2"}})).world_size == 1);
+}
+
+TEST_CASE("a wrong environment is refused with everything that is wrong in it") {
+  const auto broken = [](const std::string& row, const Environment& environment, std::vector<std::string> words) {
+    return lisa::test::broken_promises({.row = row, .kind = lisa::ErrorKind::input, .words = std::move(words)},
+                                       [&] { static_cast<void>(lisa::process_place(among(environment))); });
+  };
+  CHECK(broken("no size", {{"RANK", "0"}}, {"WORLD_SIZE: not set"}) == "");
+  CHECK(broken("no rank", {{"WORLD_SIZE", "2"}, {"MASTER_ADDR", "a"}, {"MASTER_PORT", "1"}}, {"RANK: not set"}) == "");
+  CHECK(broken("rank too high", {{"RANK", "2"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "a"}, {"MASTER_PORT", "1"}},
+               {"RANK: found \"2\", expected a whole number from 0 to 1"}) == "");
+  CHECK(broken("words", {{"RANK", "one"}, {"WORLD_SIZE", "2x"}, {"LOCAL_RANK", "-1"}},
+               {"3 defects", "RANK: found \"one\"", "WORLD_SIZE: found \"2x\"", "LOCAL_RANK: found \"-1\""}) == "");
+  CHECK(broken("no meeting point", {{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MASTER_PORT", "70000"}},
+               {"MASTER_ADDR: not set", "MASTER_PORT: found \"70000\""}) == "");
+  CHECK(broken("two machines",
+               {{"OMPI_COMM_WORLD_RANK", "0"}, {"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}},
+               {"environment of Open MPI", "MASTER_ADDR: not set", "MASTER_PORT: not set"}) == "");
+}
+
+TEST_CASE("optimiser states are spread evenly, and one process works without any network") {
+  CHECK(lisa::state_owners({10, 70, 20, 40, 30}, 2) == std::vector<int>{1, 0, 0, 1, 1});
+  CHECK(lisa::state_owners({5, 5, 5}, 1) == std::vector<int>{0, 0, 0});
+  lisa::SingleProcess single;
+  CHECK_NOTHROW(lisa::require_same_everywhere(single, {{"config", "x"}}));
+  CHECK(single.exchange("text") == std::vector<std::string>{"text"});
+}
+
+TEST_CASE("two processes train as one with twice the batch") {
+  if (const auto folder = variable("TEST_FOLDER"))
+    run_role([&](ProcessGroup& group) {
+      lisa::require_same_everywhere(group, {{"config", "a"}, {"parameters", "b"}});
+      for (const bool sharded : {false, true})
+        train_problem(group, sharded, *folder + (sharded ? "/sharded-" : "/whole-") + std::to_string(group.rank()));
+      group.barrier();
+    });
+  const TempDir folder;
+  std::vector<ChildProcess> processes = start("two processes train as one with twice the batch", 2, free_port(), folder,
+                                              [](int) { return Environment{}; });
+  for (ChildProcess& process : processes) {
+    const bool ended_well = process.wait(end_of_patience) == 0;
+    CHECK_MESSAGE(ended_well, process.output());
+    CHECK(process.output().find("ERROR") == std::string::npos);
+  }
+  lisa::SingleProcess single;
+  train_problem(single, false, folder / "single");
+  // fp32 sums of eight terms in another order.
+  for (const char* const result : {"whole-0", "whole-1", "sharded-0", "sharded-1"}) {
+    CAPTURE(result);
+    CHECK(difference(folder / "single", folder / result) < 2e-6);
+  }
+  CHECK(difference(folder / "whole-0", folder / "whole-1") == 0);
+  CHECK(difference(folder / "whole-0", folder / "sharded-1") == 0);
+  CHECK(difference(folder / "whole-0.moments", folder / "sharded-0.moments") == 0);
+}
+
+TEST_CASE("processes that do not fit together are named") {
+  if (const auto role = variable("TEST_ROLE"))
+    run_role([&](ProcessGroup& group) {
+      lisa::require_same_everywhere(
+          group, {{"config", "a"}, {"batches", *role == "facts" && group.rank() != 0 ? "11" : "10"}});
+    });
+  const std::string name = "processes that do not fit together are named";
+  const TempDir folder;
+  struct Case {
+    std::string role;
+    int count;
+    Environment others;              ///< of the ranks but 0
+    std::vector<std::string> words;  ///< in the message of at least one process
+    int failing;                     ///< how many processes must fail at least
+  };
+  const Listener taken;
+  const std::vector<Case> cases{
+      {"facts", 3, {}, {"batches: found \"11\" on rank 1, 2, expected \"10\" as on rank 0"}, 3},
+      {"missing",
+       2,
+       {{"RANK", "1"}, {"WORLD_SIZE", "3"}, {"TEST_JOIN_MS", "4000"}},
+       {"world_size", "found 3 on rank 1, expected 2"},
+       1},
+      {"twice",
+       3,
+       {{"RANK", "1"}, {"TEST_JOIN_MS", "4000"}},
+       {"RANK: found 1 in process", "expected each rank once"},
+       1},
+  };
+  std::vector<std::vector<ChildProcess>> groups;
+  for (const Case& one : cases)
+    groups.push_back(start(name, one.count, free_port(), folder, [&](int rank) {
+      Environment environment = rank == 0 ? Environment{{"TEST_JOIN_MS", "4000"}} : one.others;
+      environment["TEST_ROLE"] = one.role;
+      return environment;
+    }));
+  // A rank that never comes, and a port that another program has.
+  groups.push_back(start(name, 2, free_port(), folder, [](int rank) {
+    return Environment{
+        {"TEST_ROLE", "absent"}, {"TEST_JOIN_MS", "3000"}, {"WORLD_SIZE", "3"}, {"RANK", std::to_string(rank)}};
+  }));
+  groups.push_back(start(name, 1, taken.port(), folder,
+                         [](int) { return Environment{{"TEST_ROLE", "port"}, {"WORLD_SIZE", "2"}}; }));
+  const auto outputs = [&](std::vector<ChildProcess>& group, int failing) {
+    std::string all;
+    for (ChildProcess& process : group) {
+      const auto code = process.wait(end_of_patience);
+      CHECK_MESSAGE(code.has_value(), "a process hangs");
+      if (code == 3) --failing;
+      CHECK_MESSAGE((code == 0 || code == 3), process.output());
+      all += process.output();
+    }
+    CHECK_MESSAGE(failing <= 0, all);
+    return all;
+  };
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    const std::string all = outputs(groups[i], cases[i].failing);
+    for (const std::string& word : cases[i].words) CHECK_MESSAGE(all.find(word) != std::string::npos, all);
+  }
+  const std::string absent = outputs(groups[3], 2);
+  CHECK_MESSAGE(absent.find("rank 2 of 3 did not come within 3 s") != std::string::npos, absent);
+  const std::string port = outputs(groups[4], 1);
+  CHECK_MESSAGE(port.find("found the port in use") != std::string::npos, port);
+}
+
+TEST_CASE("a lost process ends the others and they name it and where it was") {
+  if (const auto role = variable("TEST_ROLE"))
+    run_role([&](ProcessGroup& group) {
+      const at::Tensor values = at::full({1000}, 1, at::kFloat);
+      for (int step = 0; step < 1000; ++step) {
+        group.note(step, "backward");
+        if (step == 3 && group.rank() == std::stoi(*variable("TEST_VICTIM"))) {
+          if (*role == "kill") std::raise(SIGKILL);
+          if (*role == "stop") std::raise(SIGSTOP);
+          if (*role == "throw") throw std::runtime_error("a fault of this rank");
+          if (*role == "exit") ::_exit(0);
+        }
+        group.begin_sum(values)->wait();
+      }
+    });
+  const std::string name = "a lost process ends the others and they name it and where it was";
+  const TempDir folder;
+  struct Case {
+    std::string role;
+    int victim;
+  };
+  for (const auto& cases :
+       {std::vector<Case>{{"kill", 1}, {"stop", 1}, {"throw", 1}}, {{"exit", 2}, {"kill", 0}, {"stop", 0}}}) {
+    std::vector<std::vector<ChildProcess>> groups;
+    for (const Case& one : cases)
+      groups.push_back(start(name, 3, free_port(), folder, [&](int) {
+        return Environment{{"TEST_ROLE", one.role}, {"TEST_VICTIM", std::to_string(one.victim)}};
+      }));
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+      for (int rank = 0; rank < 3; ++rank) {
+        if (rank == cases[i].victim) continue;
+        ChildProcess& survivor = groups[i][static_cast<std::size_t>(rank)];
+        const auto code = survivor.wait(end_of_patience);
+        const std::string output = survivor.output();
+        CAPTURE(cases[i].role);
+        CAPTURE(rank);
+        CHECK_MESSAGE(code == 3, output);
+        const std::string victim = "rank " + std::to_string(cases[i].victim);
+        const bool named = output.find(victim + " stopped") != std::string::npos ||
+                           output.find(victim + " left in step 3") != std::string::npos ||
+                           output.find(victim + ", which serves the store,") != std::string::npos;
+        CHECK_MESSAGE(named, output);
+        CHECK_MESSAGE(output.find("step 3") != std::string::npos, output);
+      }
+    }
+  }
+}
