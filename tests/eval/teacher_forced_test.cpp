@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tests/model/golden_spec.hpp"
+#include "tests/support/recorded_exchange.hpp"
 #include "tests/support/tensor_compare.hpp"
 // After libtorch, whose logging defines CHECK.
 #include <doctest/doctest.h>
@@ -32,14 +33,6 @@ LabelMask label_mask(const at::Tensor& labels) {  // uint8 [H, W]
   return {{static_cast<int>(plain.size(0)), static_cast<int>(plain.size(1))}, {begin, begin + plain.numel()}};
 }
 
-/// Question and answer inside a recorded conversation's text.
-Exchange exchange_of(const std::string& text) {
-  const std::string before = "<im_end>\n", between = " ASSISTANT: ";
-  const std::size_t question = text.find(before) + before.size(), end = text.find(between);
-  const std::size_t answer = end + between.size();
-  return {text.substr(question, end - question), text.substr(answer, text.rfind("</s>") - answer)};
-}
-
 /// The recorded samples as the data room gives them.
 std::vector<Sample> recorded_samples() {
   std::vector<Sample> samples;
@@ -49,7 +42,7 @@ std::vector<Sample> recorded_samples() {
     const at::Tensor& truth = recorded(index + ".gt_masks.0");
     for (const Json& text : entry.at("conversations")) {
       const auto n = static_cast<std::int64_t>(sample.dialogues.size());
-      sample.dialogues.push_back({{exchange_of(text.get<std::string>())}, {label_mask(truth[n])}, ""});
+      sample.dialogues.push_back({{recorded_exchange(text.get<std::string>())}, {label_mask(truth[n])}, ""});
     }
     samples.push_back(std::move(sample));
   }

@@ -13,6 +13,7 @@
 #include "lisa/train/trainable.hpp"
 #include "lisa/train/training_forward.hpp"
 #include "tests/model/golden_spec.hpp"
+#include "tests/support/recorded_exchange.hpp"
 #include "tests/support/tensor_compare.hpp"
 // After libtorch, whose logging defines CHECK.
 #include <doctest/doctest.h>
@@ -49,14 +50,6 @@ LoadedModel<RecordedSpec> recorded_model() {
   return loaded;
 }
 
-/// Question and answer inside a recorded conversation's text.
-Exchange exchange_of(const std::string& text) {
-  const std::string before = "<im_end>\n", between = " ASSISTANT: ";
-  const std::size_t question = text.find(before) + before.size(), end = text.find(between);
-  const std::size_t answer = end + between.size();
-  return {text.substr(question, end - question), text.substr(answer, text.rfind("</s>") - answer)};
-}
-
 /// The recorded samples as the data room gives them: three dialogues about the first image, two about the second.
 std::vector<Sample> recorded_samples() {
   const auto batch = recorded_batch();
@@ -71,7 +64,7 @@ std::vector<Sample> recorded_samples() {
       const at::Tensor mask = masks[c - begin[i]].contiguous();
       const auto* labels = mask.const_data_ptr<std::uint8_t>();
       sample.dialogues.push_back(
-          {{exchange_of(recorded_json().at("conversations").at(static_cast<std::size_t>(c)).get<std::string>())},
+          {{recorded_exchange(recorded_json().at("conversations").at(static_cast<std::size_t>(c)).get<std::string>())},
            {{sample.image.size(), {labels, labels + mask.numel()}}},
            ""});
     }
@@ -115,6 +108,19 @@ TEST_CASE("recorded dialogues have the original's token ids and labels") {
     }
   }
   CHECK(row == 5);
+}
+
+TEST_CASE("a mask of another size than its image is refused by the sample's name") {
+  const LoadedModel<RecordedSpec> loaded = recorded_model();
+  Sample sample = recorded_samples()[1];
+  sample.dialogues[1].masks[0] = {{3, 4}, std::vector<std::uint8_t>(12)};
+  std::string message;
+  try {
+    (void)prepare_training_image(sample, loaded.tokenizer, training_format(loaded));
+  } catch (const InputError& error) {
+    message = error.what();
+  }
+  CHECK(message == "t1|1: mask: found 4x3, expected 90x150, the image's size");
 }
 
 TEST_CASE("the recorded batch has the original's losses, hidden states, masks and gradients") {

@@ -7,10 +7,14 @@
 #include <limits>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "lisa/train/adamw.hpp"
 #include "lisa/train/gradient_checkpoint.hpp"
+#include "lisa/train/gradients.hpp"
 #include "lisa/train/initialise.hpp"
+#include "lisa/train/schedule.hpp"
 #include "lisa/train/trainable.hpp"
 #include "tests/support/random_parameters.hpp"
 #include "tests/support/tensor_compare.hpp"
@@ -156,6 +160,23 @@ TEST_CASE("a batch's loss and gradients are the sums of its dialogues', each alo
   check_same(together, sum);
 }
 
+TEST_CASE("dialogues that are alike, or begin another, count each for itself") {
+  Lisa<MiniSpec> model = some_model();
+  const DialogueTokens answered = dialogue({5, 6}, {7, seg, 3}), longer = dialogue({5, 6}, {7, seg, 3, 8, 8});
+  const auto losses = [&](std::vector<DialogueTokens> dialogues) {
+    TrainingImage image = some_image(1, std::move(dialogues));
+    image.masks.fill_(0).narrow(1, 2, 5).fill_(1);
+    const TrainingOutput output = training_forward(model, {image}, {.counts = LossCounts{1, 1}});
+    return std::pair{output.losses.ce.item<double>(), output.losses.bce.item<double>()};
+  };
+  const auto [ce, bce] = losses({answered});
+  const auto [longer_ce, longer_bce] = losses({longer});
+  const auto [together_ce, together_bce] = losses({answered, answered, longer});
+  CHECK(together_ce == doctest::Approx(2 * ce + longer_ce));
+  CHECK(together_bce == doctest::Approx(2 * bce + longer_bce));
+  CHECK(longer_bce == doctest::Approx(bce));
+}
+
 TEST_CASE("weights scale the parts, a batch without masks has the text's alone") {
   Lisa<MiniSpec> model = some_model();
   const TrainingBatch batch = some_batch();
@@ -269,6 +290,26 @@ TEST_CASE("bf16 models train with losses in fp32") {
   CHECK((head.scalar_type() == at::kBFloat16));
   CHECK(test::relative_l2(head, expected.gradients.at("lm_head.weight")) < 0.1);
   CHECK((training_forward(model, some_batch()).loss.scalar_type() == at::kFloat));
+}
+
+TEST_CASE("a model learns a batch by heart") {
+  Lisa<MiniSpec> model;
+  (void)initialise_missing(model, 1);
+  const std::vector<TrainedParameter> parameters = set_trainable(model, everything);
+  const TrainingBatch batch = some_batch();
+  AdamW optimiser(parameters);
+  double first = 0, last = 0;
+  for (std::int64_t step = 0; step < 150; ++step) {
+    const TrainingOutput output = training_forward(model, batch);
+    last = output.loss.item<double>();
+    if (step == 0) first = last;
+    output.loss.backward();
+    GradientSum gradients;
+    gradients.take(parameters);
+    clip_gradient_norm(gradients.tensors(), 1.0);
+    optimiser.step(gradients.tensors(), learning_rate({.peak = 1e-2, .warmup = 10, .total = 150}, step));
+  }
+  CHECK(last < 0.3 * first);
 }
 
 TEST_CASE("batches that cannot be trained on are refused by the sample's name") {
