@@ -343,6 +343,9 @@ TEST_CASE("tabletop: settings out of range are refused") {
   refused([](TabletopSettings& s) { s.scene.side = 8; });
   refused([](TabletopSettings& s) { s.scene.max_objects = 9; });
   refused([](TabletopSettings& s) { s.scene.min_objects = 6; });
+  refused([](TabletopSettings& s) { s.scene.max_angle = std::nan(""); });
+  refused([](TabletopSettings& s) { s.scene.min_radius = std::nan(""); });
+  refused([](TabletopSettings& s) { s.scene.min_visible = 1; });
   CHECK_THROWS_AS(static_cast<void>(group_of("nothing")), InputError);
   CHECK_THROWS_AS(static_cast<void>(tabletop_split_of("test")), InputError);
 

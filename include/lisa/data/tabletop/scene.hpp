@@ -54,6 +54,8 @@ inline void require_valid(const SceneSettings& settings) {
          "radii from " + std::to_string(settings.min_radius) + " to " + std::to_string(settings.max_radius) +
              " of the side",
          "0.02 to 0.45");
+  demand(settings.max_angle >= 0 && settings.max_angle <= 4, "angle " + std::to_string(settings.max_angle),
+         "0 to 4 radians");
   demand(settings.min_visible >= 0 && settings.min_visible < 1, "visible share " + std::to_string(settings.min_visible),
          "0 or more and less than 1");
 }
