@@ -181,18 +181,19 @@ class ReasonSegReader {
   struct Painted {
     BitMask pixels;
     std::int64_t area;
-    std::uint8_t label;
+    std::size_t index;  // in the file
   };
   std::vector<Painted> order;
-  for (const ReasonSegShape& shape : annotation.shapes) {
-    BitMask pixels = outline_mask(shape.points, size);
+  for (std::size_t i = 0; i < annotation.shapes.size(); ++i) {
+    BitMask pixels = outline_mask(annotation.shapes[i].points, size);
     const std::int64_t covered = area(pixels);
-    order.push_back({std::move(pixels), covered, shape.ignored ? LabelMask::ignored : std::uint8_t{1}});
+    order.push_back({std::move(pixels), covered, i});
   }
-  std::stable_sort(order.begin(), order.end(), [](const Painted& a, const Painted& b) { return a.area < b.area; });
-  std::reverse(order.begin(), order.end());
+  std::sort(order.begin(), order.end(),
+            [](const Painted& a, const Painted& b) { return a.area != b.area ? a.area > b.area : a.index > b.index; });
   LabelMask mask = empty_label_mask(size);
-  for (const Painted& painted : order) paint(mask, painted.pixels, painted.label);
+  for (const Painted& painted : order)
+    paint(mask, painted.pixels, annotation.shapes[painted.index].ignored ? LabelMask::ignored : std::uint8_t{1});
   return mask;
 }
 
