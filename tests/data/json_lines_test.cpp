@@ -214,3 +214,14 @@ TEST_CASE("images and masks that do not fit are named when they are read") {
   CHECK(refused("a.png", R"({"size": [4, 3], "counts": [12]})", ErrorKind::mismatch,
                 {"own.jsonl", "line 1", "dialogue 1 mask 1", "3x4", "4x3"}) == "");
 }
+
+TEST_CASE("the page about data shows lines that can be read") {
+  const std::string page = test::read_text(LISA_TEST_DATA "/../docs/data.md");
+  const std::string fence = "```jsonl\n";
+  const std::size_t begin = page.find(fence) + fence.size();
+  const test::TempDir folder;
+  test::write_text(folder / "own.jsonl", page.substr(begin, page.find("```", begin) - begin));
+  const ImageRecords lines = read_json_lines(folder / "own.jsonl");
+  REQUIRE(lines.records.size() == 4);
+  CHECK(lines.records[1].dialogues.size() == 2);
+}
