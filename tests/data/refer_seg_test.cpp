@@ -89,6 +89,12 @@ TEST_CASE("validation asks every sentence about an image, whatever the pickle's 
   CHECK(as_lisa.read(0, random).dialogues[0].masks.at(0).labels == summed);
 }
 
+TEST_CASE("sets that stand where LISA's validation looks for them are found") {
+  const ReferFolder folder;
+  folder.recorded_refs(0);
+  CHECK(refer_evaluation(folder.base() / "refer_seg", "refcoco|unc|train").data_set.size == 1);
+}
+
 TEST_CASE("training asks some of the sentences in LISA's wordings") {
   const ReferFolder folder;
   folder.recorded_refs(0);

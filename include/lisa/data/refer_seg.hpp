@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -235,7 +236,12 @@ inline void read_references(const std::filesystem::path& folder, const ReferName
 [[nodiscard]] inline std::shared_ptr<const ReferImages> read_refer(const std::filesystem::path& base,
                                                                    const std::string& full_name) {
   const ReferName name = refer_name(full_name);
-  const std::filesystem::path root = base / "refer_seg";
+  // LISA's validation looks in the data folder itself, where its documentation does not put these sets: who has put
+  // them there for it finds them too.
+  std::error_code ignored;
+  const std::filesystem::path usual = base / "refer_seg";
+  const std::filesystem::path root =
+      !std::filesystem::exists(usual, ignored) && std::filesystem::exists(base / name.data, ignored) ? base : usual;
   auto result = std::make_shared<ReferImages>();
   result->coco =
       read_coco_annotations(root / name.data / "instances.json", {.empty_segmentations = true, .images = {}});
@@ -301,7 +307,7 @@ inline void read_references(const std::filesystem::path& folder, const ReferName
 }
 
 /// The same sets as LISA validates on them (utils/dataset.py, ValDataset): every sentence about an image, in LISA's
-/// wording for validation. (LISA looks for the files beside refer_seg, where its own documentation does not put them.)
+/// wording for validation.
 /// Conversations about gRefCOCO are grouped into "no target", "one" and "several".
 /// @throws as `refer_training`
 [[nodiscard]] inline OpenedDataSet refer_evaluation(const std::filesystem::path& base, const std::string& name,
