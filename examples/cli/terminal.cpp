@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
@@ -36,14 +35,6 @@ bool stderr_is_terminal() {
 
 void print_error(std::string_view message) { print_labelled("error", "\x1b[1;31m", message); }
 void print_warning(std::string_view message) { print_labelled("warning", "\x1b[1;33m", message); }
-
-std::string duration(double seconds) {
-  if (seconds < 1) return format("%.0f ms", seconds * 1e3);
-  if (seconds < 60) return format("%.1f s", seconds);
-  const double whole = std::round(seconds);
-  if (whole < 3600) return format("%.0f min ", std::floor(whole / 60)) + format("%02.0f s", std::fmod(whole, 60));
-  return format("%.0f h ", std::floor(whole / 3600)) + format("%02.0f min", std::floor(std::fmod(whole, 3600) / 60));
-}
 
 std::string bytes(double count) {
   constexpr std::array<const char*, 5> units{"%.0f B", "%.1f kB", "%.1f MB", "%.2f GB", "%.2f TB"};

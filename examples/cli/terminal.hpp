@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "lisa/base/duration.hpp"
 #include "lisa/base/stopwatch.hpp"
 
 namespace lisa::program {
@@ -15,8 +16,6 @@ namespace lisa::program {
 void print_error(std::string_view message);
 void print_warning(std::string_view message);
 
-/// "1.3 s", "210 ms", "2 min 05 s".
-[[nodiscard]] std::string duration(double seconds);
 /// "13.5 GB", with powers of 1000.
 [[nodiscard]] std::string bytes(double count);
 

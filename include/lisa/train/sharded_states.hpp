@@ -18,25 +18,9 @@
 #include "lisa/checkpoint/stored_dtype.hpp"
 #include "lisa/files/json.hpp"
 #include "lisa/train/process_group.hpp"
+#include "lisa/train/state_owners.hpp"
 
 namespace lisa {
-
-/// Which process keeps the optimiser states of each parameter, and steps it (ZeRO's first stage, Rajbhandari et al.
-/// 2020, by whole parameters): the largest first, each to the process that has least so far.
-/// @param elements of each parameter
-[[nodiscard]] inline std::vector<int> state_owners(const std::vector<std::int64_t>& elements, int processes) {
-  std::vector<std::size_t> order(elements.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return elements[a] > elements[b]; });
-  std::vector<std::int64_t> load(static_cast<std::size_t>(processes), 0);
-  std::vector<int> owners(elements.size(), 0);
-  for (const std::size_t i : order) {
-    const auto least = std::min_element(load.begin(), load.end());
-    *least += elements[i];
-    owners[i] = static_cast<int>(least - load.begin());
-  }
-  return owners;
-}
 
 namespace detail {
 
@@ -73,7 +57,8 @@ inline void broadcast_from_owners(ProcessGroup& group, const std::vector<at::Ten
   std::vector<std::size_t> order(tensors.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   const auto kind = [&](std::size_t i) { return std::pair{owners.at(i), tensors[i].scalar_type()}; };
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return kind(a) < kind(b); });
+  const auto place = [&](std::size_t i) { return std::pair{kind(i), i}; };
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return place(a) < place(b); });
   std::vector<at::Tensor> message;
   std::size_t bytes = 0;
   for (std::size_t k = 0; k < order.size(); ++k) {

@@ -6,9 +6,8 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
-#include <utility>
+#include <vector>
 
-#include "lisa/base/error.hpp"
 #include "lisa/files/append_file.hpp"
 #include "lisa/files/crc32c.hpp"
 #include "lisa/image/encode_png.hpp"

@@ -1,55 +1,20 @@
 #pragma once
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
-#include <vector>
 
 #include "lisa/base/error.hpp"
 #include "lisa/files/append_file.hpp"
 #include "lisa/files/json.hpp"
 #include "lisa/files/json_fields.hpp"
+#include "lisa/files/mapped_file.hpp"
 
 namespace lisa {
-
-/// What one optimiser step gave, means over its micro batches and ranks.
-struct StepReport {
-  std::int64_t step = 0;  ///< counted from 1
-  double loss = 0;        ///< the weighted sum
-  double ce = 0;          ///< cross entropy of the answers' tokens, not weighted; so the two below
-  double bce = 0;         ///< binary cross entropy of the masks
-  double dice = 0;
-  double learning_rate = 0;
-  double gradient_norm = 0;  ///< before clipping
-  std::int64_t samples = 0;  ///< trained on in this step, on all ranks
-  double seconds = 0;        ///< of the step, waiting included
-  double data_seconds = 0;   ///< of which it waited for data
-};
-
-/// One line of the log as a JSON object.
-[[nodiscard]] inline Json to_json(const StepReport& report) {
-  return {{"step", report.step},
-          {"loss", report.loss},
-          {"ce_loss", report.ce},
-          {"mask_bce_loss", report.bce},
-          {"mask_dice_loss", report.dice},
-          {"lr", report.learning_rate},
-          {"gradient_norm", report.gradient_norm},
-          {"samples", report.samples},
-          {"seconds", report.seconds},
-          {"data_seconds", report.data_seconds}};
-}
 
 /// A log of JSON objects, one per line, each written at once, so that a reader never meets half of one but for the last
 /// after a power cut. A run that resumes goes on in the same file.
