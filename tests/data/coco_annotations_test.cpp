@@ -188,3 +188,27 @@ TEST_CASE("memory follows the outlines, not the text") {
     CHECK(test::detail::memory_status("VmHWM:") < before + std::filesystem::file_size(folder / "c.json") + (8 << 20));
   }
 }
+
+TEST_CASE("no cut and no flipped bit does more than be refused") {
+  const std::string good = coco(annotation(square, R"(, "bbox": [0, 0, 2.0, 2], "iscrowd": 0)") + "," +
+                                annotation(R"([{"size": [3, 4], "counts": "048"}])", {}, "2"));
+  const test::TempDir folder;
+  const auto read = [&](const std::string& content) {
+    test::write_text(folder / "instances.json", content);
+    try {
+      const CocoAnnotations read = read_coco_annotations(folder / "instances.json");
+      for (const CocoAnnotation& each : read.annotations) static_cast<void>(annotation_mask(read, each));
+    } catch (const Error& error) {
+      CHECK(std::string(error.what()).find("instances.json") != std::string::npos);
+      return false;
+    }
+    return true;
+  };
+  CHECK(read(good));
+  for (std::size_t cut = 0; cut < good.size(); ++cut) CHECK_FALSE(read(good.substr(0, cut)));
+  for (std::size_t i = 0; i < good.size(); ++i) {
+    std::string changed = good;
+    changed[i] = static_cast<char>(changed[i] ^ (1 << (i % 7)));
+    static_cast<void>(read(changed));  // must end, with or without an error
+  }
+}

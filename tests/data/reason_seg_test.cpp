@@ -238,3 +238,24 @@ TEST_CASE("folders with missing or unmatched files are reported whole") {
     CHECK(test::broken_promises({.row = content, .kind = ErrorKind::format, .words = {"train.json"}}, train) == "");
   }
 }
+
+TEST_CASE("no cut and no flipped bit of an annotation does more than be refused") {
+  const std::string good = one_square;
+  const auto read = [](const std::string& content) {
+    try {
+      static_cast<void>(reason_seg_mask(parse_reason_seg(content, "a.json"), {6, 8}));
+    } catch (const Error& error) {
+      CHECK(std::string(error.what()).rfind("a.json", 0) == 0);
+      return false;
+    }
+    return true;
+  };
+  CHECK(read(good));
+  for (std::size_t cut = 0; cut < good.size(); ++cut) CHECK_FALSE(read(good.substr(0, cut)));
+  for (std::size_t i = 0; i < good.size(); ++i)
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string changed = good;
+      changed[i] = static_cast<char>(changed[i] ^ (1 << bit));
+      static_cast<void>(read(changed));  // must end, with or without an error
+    }
+}
