@@ -1,6 +1,7 @@
-// A training step split into forward, backward and optimiser, data left out: a model of 1.5 million parameters from
+// A training step split into forward, backward and optimiser, data left out: a model of 1.9 million parameters from
 // scratch on 8 images with 3 questions each, and one LLaMA-7B block with LISA's adapters in bf16 on two images with
-// three questions each. OMP_NUM_THREADS sets the number of threads.
+// three questions each, with and without recomputing it in the backward pass; beside that, plain ATen computing the
+// same matrix products. OMP_NUM_THREADS sets the number of threads.
 
 #include <benchmark/benchmark.h>
 
@@ -8,11 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "bench/matrix_products.hpp"
 #include "bench/random_weights.hpp"
 #include "lisa/base/stopwatch.hpp"
 #include "lisa/train/adamw.hpp"
+#include "lisa/train/gradient_checkpoint.hpp"
 #include "lisa/train/gradients.hpp"
 #include "lisa/train/initialise.hpp"
+#include "lisa/train/product_precision.hpp"
 #include "lisa/train/trainable.hpp"
 #include "lisa/train/training_forward.hpp"
 
@@ -63,12 +67,12 @@ TrainingBatch some_batch(int images, int questions) {
   TrainingBatch batch;
   for (int i = 0; i < images; ++i) {
     TrainingImage image{.id = "image",
-                        .pixel_values = at::empty({3, side, side}).normal_(),
-                        .sam_image = at::empty({3, side, side}).normal_(),
+                        .pixel_values = bench::random({3, side, side}, at::kFloat),
+                        .sam_image = bench::random({3, side, side}, at::kFloat),
                         .resized = {side, side},
                         .original = {side, side},
                         .dialogues = {},
-                        .masks = at::empty({questions, side, side}).normal_().gt(1).to(at::kByte)};
+                        .masks = bench::random({questions, side, side}, at::kFloat).gt(1).to(at::kByte)};
     for (int q = 0; q < questions; ++q) image.dialogues.push_back(some_dialogue(q));
     batch.push_back(std::move(image));
   }
@@ -111,40 +115,69 @@ void run_steps(benchmark::State& state, const std::vector<TrainedParameter>& par
   split.report(state);
 }
 
-void small_model_from_scratch(benchmark::State& state) {
+/// @param bf16_products whether operands of fp32 products may be rounded, where the CPU has such products
+void small_model_from_scratch(benchmark::State& state, bool bf16_products) {
+  allow_bf16_products(bf16_products);
   Lisa<SmallSpec> model;
   benchmark::DoNotOptimize(initialise_missing(model, 1));
   const std::vector<TrainedParameter> parameters = set_trainable(model, everything);
   const TrainingBatch batch = some_batch(8, 3);
   run_steps(state, parameters, [&] { return training_forward(model, batch).loss; });
   state.counters["parameters"] = static_cast<double>(element_count(parameters));
+  allow_bf16_products(false);
 }
 
-void llama_7b_block_with_adapters(benchmark::State& state) {
+/// Two images, each with 316 shared rows and three dialogues of 32 more.
+const std::vector<BranchedItem> block_items(2, {.trunk = 316, .branches = {32, 32, 32}});
+
+/// Forward products, and as many in the backward pass for the gradient of the block's input; the weights have none. Of
+/// attention both operands have one.
+std::vector<bench::MatrixProduct> block_products() {
+  constexpr dim head = head_dim(llama_7b), items = 2;
+  const dim length = block_items.front().size(), rows = items * length;
+  return {{0, rows, llama_7b.hidden, llama_7b.hidden, 8},
+          {0, rows, llama_7b.hidden, llama_7b.mlp, 2 + 1},
+          {0, rows, llama_7b.mlp, llama_7b.hidden, 1 + 2},
+          {items * llama_7b.heads, length, head, length, 3},
+          {items * llama_7b.heads, length, length, head, 3}};
+}
+
+void llama_7b_block_with_adapters(benchmark::State& state, bool recomputed) {
   constexpr LoraConfig lora{};
   LlamaBlock<llama_7b, lora> block;
   bench::fill_random(block, at::kBFloat16);
   std::vector<TrainedParameter> parameters;
   block.for_each_projection("", [&](const std::string& name, auto& projection) {
     projection.for_each_adapter(name, [&](const std::string& adapter, at::Tensor& value, const Shape& shape) {
-      value = at::empty(shape, at::kBFloat16).normal_(0, 0.02).requires_grad_(true);
+      value = bench::random(shape, at::kBFloat16).mul(0.02).requires_grad_(true);
       parameters.push_back({adapter, value, Part::llm});
     });
   });
   const auto rotary = RotaryEmbedding<head_dim(llama_7b)>::make(llama_7b.context, llama_7b.rope_theta, at::kBFloat16);
-  const BranchedRows rows = branched_rows(std::vector<BranchedItem>(2, {.trunk = 316, .branches = {32, 32, 32}}),
-                                          at::TensorOptions(at::kBFloat16));
+  const BranchedRows rows = branched_rows(block_items, at::TensorOptions(at::kBFloat16));
   const auto angles = rotary.at_positions(rows.positions);
-  const at::Tensor x = at::empty({rows.items * rows.length, llama_7b.hidden}, at::kBFloat16).normal_().requires_grad_();
-  run_steps(state, parameters, [&] { return block.forward(x, rows, angles).to(at::kFloat).square().mean(); });
-  state.counters["rows"] = static_cast<double>(rows.items * rows.length);
+  const at::Tensor x = bench::random({rows.items * rows.length, llama_7b.hidden}, at::kBFloat16).requires_grad_();
+  const FunctionRunner checkpoint = gradient_checkpoint();
+  const auto forward = [&](const std::vector<at::Tensor>& inputs) {
+    return block.forward(inputs.front(), rows, angles);
+  };
+  run_steps(state, parameters,
+            [&] { return (recomputed ? checkpoint(forward, {x}) : forward({x})).to(at::kFloat).square().mean(); });
+  bench::count_flops(state, block_products());
+}
+
+void llama_7b_block_plain_products(benchmark::State& state) {
+  bench::run_products(state, block_products(), at::kBFloat16);
 }
 
 void timing(benchmark::internal::Benchmark* bench) {
   bench->Unit(benchmark::kMillisecond)->MeasureProcessCPUTime()->UseRealTime();
 }
 
-BENCHMARK(small_model_from_scratch)->Apply(timing);
-BENCHMARK(llama_7b_block_with_adapters)->Apply(timing);
+BENCHMARK_CAPTURE(small_model_from_scratch, fp32, false)->Apply(timing);
+BENCHMARK_CAPTURE(small_model_from_scratch, bf16_products, true)->Apply(timing);
+BENCHMARK_CAPTURE(llama_7b_block_with_adapters, kept, false)->Apply(timing);
+BENCHMARK_CAPTURE(llama_7b_block_with_adapters, recomputed, true)->Apply(timing);
+BENCHMARK(llama_7b_block_plain_products)->Apply(timing);
 
 }  // namespace
