@@ -6,6 +6,7 @@
 
 #include "lisa/data/contact_sheet.hpp"
 #include "lisa/data/find_data_sets.hpp"
+#include "lisa/data/lisa_mixture.hpp"
 #include "lisa/data/open_data_set.hpp"
 #include "lisa/image/encode_png.hpp"
 #include "lisa/image/write_png.hpp"
@@ -134,6 +135,23 @@ TEST_CASE("data sets are found by their layout and opened by LISA's names") {
   CHECK(find_data_sets(base / "own.jsonl").size() == 1);
   CHECK(open_data_set(base.path(), "ade20k|validation", Purpose::training).data_set.size == 1);
   CHECK(open_data_set(base.path(), "grefcoco|unc|val", Purpose::training).data_set.size == 1);
+
+  LisaMixture mixture;
+  mixture.dataset = "vqa||reason_seg||sem_seg||refer_seg";
+  mixture.sem_seg_data = "ade20k|validation";
+  mixture.reason_seg_data = "ReasonSeg|train_val";
+  const auto open_mixture = [&] { return open_lisa_mixture(base.path(), mixture); };
+  CHECK(test::broken_promises({.row = "mixture", .kind = ErrorKind::io, .words = {"refclef"}}, open_mixture) == "");
+  mixture.dataset = "vqa||reason_seg||sem_seg||x";
+  CHECK(test::broken_promises({.row = "mixture", .kind = ErrorKind::input, .words = {"\"x\""}}, open_mixture) == "");
+  mixture.dataset = "vqa||reason_seg||sem_seg";
+  mixture.sample_rates = "3,1,0";
+  const OpenedMixture opened = open_mixture();
+  REQUIRE(opened.parts.size() == 3);
+  CHECK(opened.parts[0].weight == 3);
+  CHECK(opened.parts[0].sets.at(0).name == "vqa|llava_instruct_150k");
+  CHECK(opened.parts[1].sets.at(0).size == 2);
+  CHECK(opened.parts[2].sets.at(0).name == "ade20k|validation");
 
   const auto refused = [&](const fs::path& where, const std::string& name, Purpose purpose, ErrorKind kind,
                            const std::string& word) {
