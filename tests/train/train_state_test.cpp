@@ -25,6 +25,7 @@
 #include "lisa/train/train_state_store.hpp"
 #include "tests/support/bad_input.hpp"
 #include "tests/support/file_faults.hpp"
+#include "tests/support/power_loss.hpp"
 #include "tests/support/temp_dir.hpp"
 
 #undef CHECK
@@ -407,6 +408,53 @@ TEST_CASE("a failure of any single file operation loses no state, is reported, a
   }
   MESSAGE(injections << " failures injected");
   CHECK(injections > 9 * 30);
+}
+
+TEST_CASE("a loss of power at any moment leaves a complete state, whatever of the unfinished work was written") {
+  const TempDir folder;
+  const fs::path states = folder / "states";
+  const TrainState before = sample_state(2), after = sample_state(3);
+  lisa::test::FolderImage image;
+  std::vector<lisa::test::FileOperation> operations;
+  {
+    TrainStateStore store(states, {.last = 1, .best = false});
+    store.save(before);
+    image = lisa::test::folder_image(states);
+    const lisa::test::RecordedOperations recorded;
+    store.save(after);
+    operations = recorded.list();
+  }
+  int broken = 0, with_before = 0, with_after = 0;
+  const auto judge = [&](const lisa::test::FolderImage& left) {
+    lisa::test::materialise(left, states);
+    try {
+      const auto newest = lisa::read_newest_train_state(states);
+      if (!newest || !newest->passed_over.empty()) {
+        ++broken;
+        return;
+      }
+      with_before += difference(newest->state, before) == "" ? 1 : 0;
+      with_after += difference(newest->state, after) == "" ? 1 : 0;
+    } catch (const lisa::Error&) {
+      ++broken;
+    }
+  };
+  const int count = lisa::test::for_each_power_loss(image, operations, judge);
+  MESSAGE(count << " states after a loss of power, " << with_before << " with the state before");
+  CHECK(broken == 0);
+  CHECK(with_before + with_after == count);
+  CHECK(with_before > 100);
+  CHECK(with_after > 10);
+
+  // The model of a power loss is able to find one: without any request to write, names arrive before contents.
+  std::erase_if(operations,
+                [](const auto& operation) { return operation.kind == lisa::test::FileOperation::Kind::sync; });
+  const auto renamed = std::find_if(operations.begin(), operations.end(), [&](const auto& operation) {
+    return operation.other == (states / "step-00000003").string();
+  });
+  operations.erase(renamed + 1, operations.end());
+  lisa::test::for_each_power_loss(image, operations, judge, /*most_open=*/4);
+  CHECK(broken > 0);
 }
 
 TEST_CASE("a file size limit gives an error, not the end of the process, and the state before stays") {
