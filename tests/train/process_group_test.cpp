@@ -26,6 +26,7 @@
 #include "lisa/checkpoint/tensor_view.hpp"
 #include "lisa/train/adamw.hpp"
 #include "lisa/train/gradient_buckets.hpp"
+#include "lisa/train/gradient_checkpoint.hpp"
 #include "lisa/train/gradients.hpp"
 #include "lisa/train/process_group_gloo.hpp"
 #include "lisa/train/process_place.hpp"
@@ -134,7 +135,7 @@ std::vector<ChildProcess> start(const std::string& test_case, int count, const s
 constexpr double end_of_patience = 120;  // a process that hangs, whatever the machine's load
 
 // A small problem: samples are numbers, the loss of one depends on three parameters; "rare" has a gradient only for
-// sample 3, "never" has none, and "twice" gets two gradients in one backward pass, the second after all others.
+// samples 3 and 7, "never" has none, and "twice" gets its gradient in several parts.
 
 struct Problem {
   at::Tensor first = at::arange(1, 7, at::kFloat).div(7).view({2, 3}).requires_grad_(true);
@@ -149,7 +150,12 @@ struct Problem {
 
   [[nodiscard]] at::Tensor loss(int sample) const {
     const at::Tensor x = at::arange(3, at::kFloat).add(sample).div(5);
-    at::Tensor loss = first.mul(x).tanh().sum().add(twice.mul(x).square().sum());
+    // Recomputed in the backward pass, each use adds to the gradient by itself.
+    const auto recomputed = [run = lisa::gradient_checkpoint()](const at::Tensor& parameter, const at::Tensor& input) {
+      return run([parameter](const std::vector<at::Tensor>& inputs) { return parameter.mul(inputs[0]).square().sum(); },
+                 {input});
+    };
+    at::Tensor loss = first.mul(x).tanh().sum().add(recomputed(twice, x)).add(recomputed(twice, x.add(1)));
     if (sample % 4 == 3) loss = loss.add(rare.square().sum());
     return loss;
   }

@@ -1,5 +1,8 @@
 // torch-free
-// What a training run shows: its log, TensorBoard's event files, the progress line and the memory plan.
+// What a training run shows: its log, TensorBoard's event files, the progress line and the memory plan. Event files can
+// be shown to TensorBoard's own reader too, where it is installed (pip install tensorboard):
+//   from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+//   events = EventAccumulator("RUN"); events.Reload(); print(events.Tags(), events.Scalars("train/loss"))
 #include <bit>
 #include <cmath>
 #include <cstdint>
