@@ -16,6 +16,7 @@
 #include "lisa/train/initialise.hpp"
 #include "lisa/train/schedule.hpp"
 #include "lisa/train/trainable.hpp"
+#include "tests/support/gradient_check.hpp"
 #include "tests/support/random_parameters.hpp"
 #include "tests/support/tensor_compare.hpp"
 #include "tests/train/mini_spec.hpp"
@@ -160,6 +161,16 @@ TEST_CASE("a batch's loss and gradients are the sums of its dialogues', each alo
   check_same(together, sum);
 }
 
+TEST_CASE("gradients of a whole step are those of its loss") {
+  Lisa<MiniSpec> model = some_model();
+  TrainableParts parts = everything;
+  parts.lora = true;
+  std::vector<at::Tensor> leaves;
+  for (const TrainedParameter& parameter : set_trainable(model, parts)) leaves.push_back(parameter.value);
+  const TrainingBatch batch = some_batch();
+  CHECK(test::gradient_error([&] { return training_forward(model, batch).loss; }, leaves, 1) < 1e-5);
+}
+
 TEST_CASE("dialogues that are alike, or begin another, count each for itself") {
   Lisa<MiniSpec> model = some_model();
   const DialogueTokens answered = dialogue({5, 6}, {7, seg, 3}), longer = dialogue({5, 6}, {7, seg, 3, 8, 8});
@@ -202,7 +213,11 @@ TEST_CASE("ignored pixels count as background") {
   batch[0].masks.narrow(1, 6, 3).fill_(LabelMask::ignored);
   CHECK(bce() == doctest::Approx(background).epsilon(1e-12));
   batch[0].masks.narrow(1, 6, 3).fill_(1);
-  CHECK(bce() != doctest::Approx(background).epsilon(1e-3));
+  const double foreground = bce();
+  CHECK(foreground != doctest::Approx(background).epsilon(1e-3));
+  // A pixel that two polygons count twice is twice as far from background, under the original's rules.
+  batch[0].masks.narrow(1, 6, 3).fill_(2);
+  CHECK(bce() - background == doctest::Approx(2 * (foreground - background)).epsilon(1e-9));
 }
 
 TEST_CASE("features that are known already stand for the pixels they come from") {

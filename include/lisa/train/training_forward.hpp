@@ -143,7 +143,8 @@ inline at::Tensor weighted_mean(const at::Tensor& sum, double weight, double cou
 /// once per image, the latter only where there are masks; what dialogues about one image begin with runs once; logits
 /// are computed where there are labels. Gradients reach whatever requires them. A function that `options.run` keeps
 /// refers to the model, which has to live until the backward pass is done. Ignored pixels count as background, as in
-/// the original's training.
+/// the original's training; other labels are taken as they are. Adapters drop the same inputs for all dialogues of an
+/// image as far as these begin alike.
 /// @throws InputError naming the sample at fault, or when the batch has neither labels nor masks
 template <ModelSpec S>
 [[nodiscard]] TrainingOutput training_forward(const Lisa<S>& model, const TrainingBatch& batch,
