@@ -281,6 +281,40 @@ TEST_CASE("optimiser states are spread evenly, and one process works without any
   CHECK(single.exchange("text") == std::vector<std::string>{"text"});
 }
 
+TEST_CASE("sums begin while the backward pass still runs, in the order of their buckets") {
+  struct Recording final : ProcessGroup {
+    std::vector<std::int64_t> begun;  ///< elements of each sum
+    [[nodiscard]] int rank() const override { return 0; }
+    [[nodiscard]] int size() const override { return 2; }
+    [[nodiscard]] std::unique_ptr<lisa::PendingOperation> begin_sum(const at::Tensor& tensor) override {
+      begun.push_back(tensor.numel());
+      return lisa::SingleProcess().begin_sum(tensor);
+    }
+    void broadcast(const at::Tensor& /*tensor*/, int /*root*/) override {}
+    [[nodiscard]] std::vector<std::string> exchange(const std::string& mine) override { return {mine, mine}; }
+    void barrier() override {}
+    void note(std::int64_t /*step*/, const std::string& /*phase*/) override {}
+  };
+  Recording group;
+  std::vector<at::Tensor> parameters;
+  for (const std::int64_t size : {8, 4, 2}) parameters.push_back(at::full({size}, 1, at::kFloat).requires_grad_(true));
+  lisa::GradientBuckets buckets(group, parameters, /*bucket_bytes=*/4);  // a bucket for each
+  std::vector<at::Tensor> sums;
+  parameters[2].sum().backward();  // an earlier micro-batch: nothing begins
+  CHECK(group.begun.empty());
+  buckets.begin(sums);
+  parameters[1].sum().backward();  // has to wait for the bucket before it
+  CHECK(group.begun.empty());
+  parameters[2].sum().backward();
+  CHECK(group.begun == std::vector<std::int64_t>{2, 4});
+  for (const at::Tensor& parameter : parameters) sums.push_back(parameter.grad());
+  buckets.finish(sums, /*factor=*/0.5);
+  CHECK(group.begun == std::vector<std::int64_t>{2, 4, 8, 3 + 3});  // the last: what each process has
+  CHECK(!sums[0].defined());
+  CHECK(sums[1].sum().item<double>() == 4 * 0.5);
+  CHECK(sums[2].sum().item<double>() == 2 * 2 * 0.5);
+}
+
 TEST_CASE("two processes train as one with twice the batch") {
   if (const auto folder = variable("TEST_FOLDER"))
     run_role([&](ProcessGroup& group) {
