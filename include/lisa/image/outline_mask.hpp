@@ -32,7 +32,7 @@ struct Point {
   std::int64_t y = 0;
 };
 
-struct Segment {
+struct LineSegment {
   Point a;
   Point b;
   bool inside = false;  // a part of it lies in the picture
@@ -45,7 +45,7 @@ struct Segment {
 
 /// The end of `segment` moved along it onto the border that it lies beyond, first up or down, then sideways, as
 /// OpenCV's clipLine moves it: quotients are cut towards zero, and each end sees the other as it has become.
-[[nodiscard]] inline Segment clipped(Segment segment, ImageSize size) {
+[[nodiscard]] inline LineSegment clipped(LineSegment segment, ImageSize size) {
   auto& [a, b, inside] = segment;
   const auto vertically = [&](Point& moved, int sides) {
     const std::int64_t border = (sides & 8) != 0 ? size.height - 1 : 0;
@@ -94,7 +94,8 @@ inline constexpr int fraction_bits = 16;
 inline constexpr std::int64_t one = std::int64_t{1} << fraction_bits;
 
 /// Where a side crosses the rows from its upper end up to, not including, its lower end.
-inline void add_crossings(Point from, Point to, const Segment& visible, std::vector<std::vector<std::int64_t>>& rows) {
+inline void add_crossings(Point from, Point to, const LineSegment& visible,
+                          std::vector<std::vector<std::int64_t>>& rows) {
   if (from.y == to.y) return;
   // The slope is that of the part inside the picture, between whole pixels, unless that part is level.
   const bool level = visible.a.y == visible.b.y;
@@ -128,7 +129,7 @@ inline void add_crossings(Point from, Point to, const Segment& visible, std::vec
   Point from = point(outline.back());
   for (const PixelPoint& corner : outline) {
     const Point to = point(corner);
-    const Segment visible = clipped({from, to}, size);
+    const LineSegment visible = clipped({from, to}, size);
     if (visible.inside) draw_line(mask, visible.a, visible.b);
     add_crossings(from, to, visible, rows);
     from = to;
