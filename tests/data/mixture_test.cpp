@@ -2,16 +2,22 @@
 #include "lisa/data/mixture.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "lisa/base/split_at.hpp"
 #include "lisa/data/loader.hpp"
+#include "lisa/data/open_data_set.hpp"
 #include "lisa/data/semantic_sets.hpp"
 #include "lisa/data/tabletop/data_set.hpp"
+#include "lisa/data/tabletop/write_tabletop.hpp"
 #include "lisa/files/json.hpp"
 #include "lisa/image/encode_png.hpp"
 #include "tests/support/temp_dir.hpp"
@@ -125,4 +131,54 @@ TEST_CASE("with the policy stop the first broken file ends the reading and is na
   }
   CHECK_MESSAGE(message.starts_with("sample " + std::to_string(place) + " of epoch "), message);
   CHECK_MESSAGE(message.find("ade20k/images/training/5.jpg") != std::string::npos, message);
+}
+
+TEST_CASE("the original's mixture of its own layouts comes through the loader, each kind by its rate") {
+  const test::TempDir folder;
+  const fs::path root = folder / "data";
+  TabletopSettings training;
+  training.scenes = 6;
+  training.shares = tabletop_mask_shares();
+  TabletopSettings validation = training;
+  validation.split = TabletopSplit::scenes;
+  validation.scenes = 1;
+  write_tabletop(root, training, validation);
+
+  const auto names_of = [](const std::string& part) -> std::vector<std::string> {
+    if (part == "sem_seg") return split_at(default_semantic_sets, "||");
+    if (part == "refer_seg")
+      return {"refclef|unc|train", "refcoco|unc|train", "refcoco+|unc|train", "refcocog|umd|train"};
+    return {part == "vqa" ? "vqa|llava_instruct_150k" : "ReasonSeg|train"};
+  };
+  std::map<std::string, std::string> part_of;  // of each set
+  const auto open = [&](const std::string& part) {
+    std::vector<DataSet> sets;
+    for (const std::string& name : names_of(part)) {
+      part_of[name.substr(0, name.find('|'))] = part;
+      sets.push_back(open_data_set(root, name, Purpose::training).data_set);
+    }
+    return sets;
+  };
+  constexpr std::uint64_t samples = 480;
+  const SampleSource source =
+      mixture(mixture_parts("sem_seg||refer_seg||vqa||reason_seg", "9,3,3,1", open), samples, 3);
+  Loader<DrawnSample> loader = sample_loader(source, {0, 0}, BrokenSamples::stop, {.threads = 2, .end_epoch = 1});
+  std::map<std::string, double> counts;
+  std::set<std::string> sets;
+  while (const std::optional<DrawnSample> drawn = loader.next()) {
+    const Sample& sample = drawn->sample;
+    const std::string set = sample.id.substr(0, sample.id.find('|'));
+    sets.insert(set);
+    ++counts[part_of.contains(set) ? part_of[set] : "unknown " + sample.id];
+    CHECK(!sample.dialogues.empty());
+    CHECK(sample.dialogues.size() <= 3);
+    for (const Dialogue& dialogue : sample.dialogues)
+      for (const LabelMask& mask : dialogue.masks) CHECK(mask.size == sample.image.size());
+  }
+  CHECK(sets.size() == part_of.size());
+  CHECK(counts.size() == 4);
+  // Of 480 draws, three standard deviations are at most 33.
+  for (const auto& [part, expected] :
+       {std::pair("sem_seg", 270.0), {"refer_seg", 90.0}, {"vqa", 90.0}, {"reason_seg", 30.0}})
+    CHECK_MESSAGE(std::abs(counts[part] - expected) < 33, part, " ", counts[part]);
 }
