@@ -17,7 +17,7 @@
 #include "lisa/base/error.hpp"
 #include "lisa/base/printable.hpp"
 #include "lisa/base/stopwatch.hpp"
-#include "lisa/data/json_lines.hpp"
+#include "lisa/data/open_data_set.hpp"
 #include "lisa/eval/evaluator.hpp"
 #include "lisa/eval/object_lists.hpp"
 #include "lisa/eval/record_file.hpp"
@@ -72,9 +72,9 @@ nlohmann::ordered_json request_record(const EvalOptions& options, const DataSet&
 }
 
 DataSet open_data(const EvalOptions& options) {
-  if (!options.set.empty())
-    throw InputError("--set", found_expected(quoted(options.set), "none: --data names a JSON-lines file"));
-  DataSet data = json_lines_data_set(options.data);
+  OpenedDataSet opened = open_data_set(options.data, options.set, Purpose::evaluation);
+  for (const std::string& warning : opened.warnings) print_warning(warning);
+  DataSet data = std::move(opened.data_set);
   if (options.limit > 0) data.size = std::min(data.size, options.limit);
   if (data.size == 0) throw InputError(printable(data.name), "found no samples, expected at least one");
   return data;

@@ -173,6 +173,26 @@ TEST_CASE("objects give two more baselines; --limit takes the first samples") {
   for (const Json& entry : summary.at("results")) CHECK(entry.at("method") != "free_running");
 }
 
+TEST_CASE("a set of LISA's layouts is opened by its name, its groups are those of the data") {
+  const TempDir folder;
+  const fs::path split = folder / "reason_seg/ReasonSeg/val";
+  fs::create_directories(split);
+  for (const char* name : {"a", "b"}) {
+    fs::copy(golden + "/v1/v1_0.png", split / (std::string(name) + ".jpg"));
+    write_text(split / (std::string(name) + ".json"),
+               R"({"text": ["something to drink"], "is_sentence": )" + std::string(*name == 'a' ? "true" : "false") +
+                   R"(, "shapes": [{"label": "target", "points": [[10, 10], [60, 10], [60, 60]]}]})");
+  }
+  const ProgramRun run =
+      run_program(LISA_PROGRAM, {"eval", "--model", golden + "/model_a", "--vision-tower", golden + "/clip_a", "--data",
+                                 folder.path(), "--set", "ReasonSeg|val", "--mode", "teacher-forced", "--output",
+                                 folder / "out", "--json"});
+  REQUIRE_MESSAGE(run.exit_code == 0, run.err);
+  const Json summary = parse_json(run.out, "summary");
+  CHECK(summary.at("set") == "ReasonSeg|val");
+  for (const char* group : {"long", "short"}) CHECK(result(summary, "teacher_forced", group).at("targets") == 1);
+}
+
 TEST_CASE("an unusable evaluation is one line on standard error, an exit code and no file") {
   struct Row {
     const char* what;
