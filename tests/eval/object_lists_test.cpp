@@ -3,9 +3,13 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <string>
 #include <vector>
 
+#include "lisa/data/open_data_set.hpp"
+#include "lisa/data/tabletop/write_tabletop.hpp"
 #include "lisa/image/write_png.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -43,6 +47,35 @@ TEST_CASE("objects of a JSON-lines file belong to the sample of the same id or f
   CHECK(areas("set|other/pen.png").empty());  // two of this name
   CHECK(areas("set|a cup").empty());
   CHECK(areas("set|unknown.png").empty());
+}
+
+TEST_CASE("the written tabletop world lists the objects of every picture, by whatever layout it is read") {
+  const TempDir folder;
+  TabletopSettings training, validation;
+  training.scenes = 2;
+  validation.scenes = 3;
+  validation.split = TabletopSplit::scenes;
+  validation.shares = tabletop_mask_shares();
+  write_tabletop(folder / "world", training, validation);
+  const ObjectSource objects = objects_from_json_lines(folder / "world/tabletop/objects/objects.jsonl");
+  const DataSet reasoning = open_data_set(folder / "world", "ReasonSeg|val", Purpose::evaluation).data_set;
+  const DataSet own = open_data_set(folder / "world/tabletop/val.jsonl", "", Purpose::evaluation).data_set;
+  for (const DataSet* data : {&reasoning, &own}) {
+    CAPTURE(data->name);
+    REQUIRE(data->size == 3);
+    for (std::size_t index = 0; index < data->size; ++index) {
+      Random random{0};
+      const Sample sample = data->read(index, random);
+      const std::vector<BitMask> found = objects(sample, index);
+      REQUIRE(found.size() >= 2);
+      for (const BitMask& mask : found) CHECK(mask.size() == sample.image.size());
+      if (data != &reasoning) continue;
+      double best = 0;  // its one target is an object, but for what outlines lose
+      for (const BitMask& mask : found)
+        best = std::max(best, iou(mask, foreground(sample.dialogues.at(0).masks.at(0))));
+      CHECK(best > 0.8);
+    }
+  }
 }
 
 TEST_CASE("the objects of a tabletop scene share its pixels and hold every target") {

@@ -26,32 +26,38 @@ inline std::string behind(std::string_view text, char mark) {
   return std::string(at == std::string_view::npos ? text : text.substr(at + 1));
 }
 
+/// A file's name without folders and ending.
+inline std::string stem(std::string_view path) {
+  const std::string name = behind(path, '/');
+  return name.substr(0, name.rfind('.'));
+}
+
 /// Lines of an object list by what samples are called.
 class LinesByName {
  public:
   void add(const std::string& id, std::size_t line) {
     by_id_[id].push_back(line);
-    by_file_[behind(id, '/')].insert(id);
+    by_stem_[stem(id)].insert(id);
   }
 
-  /// The lines of the image with this id or, where only one image has it, file name.
+  /// The lines of the image with this id or, where only one image has it, this file name without its ending.
   [[nodiscard]] std::vector<std::size_t> find(const std::string& id) const {
     if (const auto exact = by_id_.find(id); exact != by_id_.end()) return exact->second;
-    const auto same_file = by_file_.find(behind(id, '/'));
-    if (same_file == by_file_.end() || same_file->second.size() != 1) return {};
-    return by_id_.at(*same_file->second.begin());
+    const auto same_stem = by_stem_.find(stem(id));
+    if (same_stem == by_stem_.end() || same_stem->second.size() != 1) return {};
+    return by_id_.at(*same_stem->second.begin());
   }
 
  private:
   std::map<std::string, std::vector<std::size_t>> by_id_;
-  std::map<std::string, std::set<std::string>> by_file_;
+  std::map<std::string, std::set<std::string>> by_stem_;
 };
 
 }  // namespace object_lists_detail
 
-/// Objects from a file of the JSON-lines format (docs/data.md): all masks of the lines whose id, or else file name, is
-/// that of the sample, whatever their questions. Of a sample's id counts what stands behind its last '|'. A sample that
-/// no line names has no objects.
+/// Objects from a file of the JSON-lines format (docs/data.md): all masks of the lines whose id, or else file name
+/// without its ending, is that of the sample, whatever their questions. Of a sample's id counts what stands behind its
+/// last '|'. A sample that no line names has no objects.
 /// @throws FormatError, LimitError, IoError as `read_json_lines`
 [[nodiscard]] inline ObjectSource objects_from_json_lines(const std::filesystem::path& path) {
   const auto list = std::make_shared<const ImageRecords>(read_json_lines(path));

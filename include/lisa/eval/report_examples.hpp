@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lisa/eval/evaluation_record.hpp"
@@ -52,8 +52,13 @@ struct ReportSection {
     return fresh;
   };
   std::vector<ReportExample> best = all, worst = all, middle;
-  std::ranges::stable_sort(best, std::ranges::greater{}, &ReportExample::iou);
-  std::ranges::stable_sort(worst, {}, &ReportExample::iou);
+  const auto place = [](const ReportExample& example) { return std::pair(example.index, example.dialogue); };
+  std::ranges::sort(best, [&](const ReportExample& a, const ReportExample& b) {
+    return a.iou != b.iou ? a.iou > b.iou : place(a) < place(b);
+  });
+  std::ranges::sort(worst, [&](const ReportExample& a, const ReportExample& b) {
+    return a.iou != b.iou ? a.iou < b.iou : place(a) < place(b);
+  });
   const std::size_t half = best.size() / 2;
   for (std::size_t away = 0; middle.size() < best.size(); ++away) {
     if (half + away < best.size()) middle.push_back(best[half + away]);

@@ -12,6 +12,7 @@
 #include "lisa/base/error.hpp"
 #include "lisa/base/printable.hpp"
 #include "lisa/data/json_lines.hpp"
+#include "lisa/data/label_mask.hpp"
 #include "lisa/data/random.hpp"
 #include "lisa/data/sample.hpp"
 #include "lisa/data/tabletop/data_set.hpp"
@@ -82,12 +83,27 @@ inline void write_json_lines(const std::filesystem::path& root, const std::vecto
   validation.commit();
 }
 
+/// All objects of the pictures, for baselines that answer with one: `root`/tabletop/objects/objects.jsonl, a line of
+/// the JSON-lines layout per picture. A folder of its own keeps it from being taken for a data set.
+inline void write_object_lists(const std::filesystem::path& root, const std::vector<Picture>& pictures) {
+  JsonLinesWriter lists(made_folder(root / "tabletop" / "objects") / "objects.jsonl");
+  for (const Picture& picture : pictures) {
+    Dialogue dialogue{{{"What lies here?", ""}}, {}, ""};
+    for (const BitMask& object : picture.objects) {
+      dialogue.exchanges[0].answer += dialogue.masks.empty() ? "[SEG]" : " [SEG]";
+      dialogue.masks.push_back(label_mask(object));
+    }
+    lists.add(image_record({picture.stem, {}, {std::move(dialogue)}}, "../images/" + picture.stem + ".png"));
+  }
+  lists.commit();
+}
+
 }  // namespace tabletop
 
 /// Writes scenes of the tabletop world as data sets in every layout that LISA is trained and evaluated on, below its
 /// data folder `root`: ReasonSeg, RefCLEF, RefCOCO, RefCOCO+, RefCOCOg, gRefCOCO, ADE20K, COCO-Stuff, Mapillary Vistas,
-/// PACO-LVIS, PASCAL-Part, LLaVA-Instruct, and the project's own JSON lines in tabletop/. Pictures are JPEG files, the
-/// last one's PNG files; masks are exact but for the holes of ReasonSeg's outlines.
+/// PACO-LVIS, PASCAL-Part, LLaVA-Instruct, and the project's own JSON lines in tabletop/, with lists of all objects.
+/// Pictures are JPEG files, the last one's PNG files; masks are exact but for the holes of ReasonSeg's outlines.
 /// @param training    becomes the sets' training splits
 /// @param validation  their validation splits
 /// @throws IoError when `root` is not empty or the system refuses; InputError for settings out of range
@@ -113,6 +129,7 @@ inline void write_tabletop(const std::filesystem::path& root, const TabletopSett
   write_pascal_part(root, pictures);
   write_llava_instruct(root, pictures);
   write_json_lines(root, pictures);
+  write_object_lists(root, pictures);
 }
 
 }  // namespace lisa
