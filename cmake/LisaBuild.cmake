@@ -1,10 +1,12 @@
 # How the project's own targets are built. Nothing here reaches a user's targets.
 
-# ccache may take a precompiled header's macros and __TIME__ for granted: neither is used.
+# ccache may take a precompiled header's macros and __TIME__ for granted: neither is used. Paths are hashed relative to the
+# project, so that another clone finds what this one has compiled.
 find_program(LISA_CCACHE ccache)
 mark_as_advanced(LISA_CCACHE)
 if(PROJECT_IS_TOP_LEVEL AND LISA_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_SLOPPINESS=pch_defines,time_macros "${LISA_CCACHE}")
+  set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_SLOPPINESS=pch_defines,time_macros "CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}"
+      CCACHE_NOHASHDIR=1 "${LISA_CCACHE}")
 endif()
 if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)

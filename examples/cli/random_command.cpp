@@ -29,7 +29,7 @@
 #include "lisa/files/atomic_write.hpp"
 #include "lisa/files/json.hpp"
 #include "lisa/model/precision.hpp"
-#include "random_tokenizer.hpp"
+#include "lisa/text/write_tokenizer.hpp"
 #include "spec_entry.hpp"
 #include "staged_folder.hpp"
 #include "tensor_options.hpp"
@@ -224,7 +224,7 @@ void write_random_checkpoint(const RandomOptions& options) {
   StagedFolder folder(options.output);
   const std::filesystem::path tower_path = folder.path() / tower_folder;
   std::filesystem::create_directory(tower_path);
-  write_random_tokenizer(folder.path(), spec.configs.llm.vocab, spec.configs.llm.context);
+  write_tokenizer(folder.path(), lisa_prompt_words(), spec.configs.llm.vocab, spec.configs.llm.context);
   const StoredDtype llm = stored_dtype(dtype_of(Part::llm, precision, c10::kFloat, c10::kFloat)).value();
   const std::string_view torch_dtype = llm == StoredDtype::bf16  ? "bfloat16"
                                        : llm == StoredDtype::f16 ? "float16"

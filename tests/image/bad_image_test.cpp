@@ -1,5 +1,4 @@
 // torch-free
-#include <libdeflate.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 
 #include "lisa/image/read_image.hpp"
 #include "tests/support/bad_input.hpp"
+#include "tests/support/png_builder.hpp"
 #include "tests/support/recorded_arrays.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -24,47 +24,19 @@ using namespace std::string_view_literals;
 
 namespace {
 
-using Bytes = std::vector<std::uint8_t>;
+using test::append;
+using test::big_endian;
+using test::Bytes;
+using test::bytes_of;
+using test::deflated;
 
 const std::string folder = LISA_TEST_DATA "/fixtures/images/";
 
-Bytes bytes_of(std::string_view text) { return {text.begin(), text.end()}; }
-
-void append(Bytes& out, const Bytes& more) { out.insert(out.end(), more.begin(), more.end()); }
-
-Bytes big_endian(std::uint32_t value, int bytes) {
-  Bytes out;
-  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) out.push_back(static_cast<std::uint8_t>(value >> shift));
-  return out;
-}
-
-Bytes chunk(std::string_view type, const Bytes& content) {
-  Bytes body = bytes_of(type);
-  append(body, content);
-  Bytes out = big_endian(static_cast<std::uint32_t>(content.size()), 4);
-  append(out, body);
-  append(out, big_endian(libdeflate_crc32(0, body.data(), body.size()), 4));
-  return out;
-}
-
-Bytes deflated(const Bytes& content) {
-  libdeflate_compressor* compressor = libdeflate_alloc_compressor(9);
-  Bytes out(libdeflate_zlib_compress_bound(compressor, content.size()));
-  out.resize(libdeflate_zlib_compress(compressor, content.data(), content.size(), out.data(), out.size()));
-  libdeflate_free_compressor(compressor);
-  return out;
-}
+Bytes chunk(std::string_view type, const Bytes& content) { return test::png_chunk(type, content); }
 
 /// An 8-bit grey PNG whose chunks between IHDR and IEND are `middle`.
 Bytes png(std::uint32_t width, std::uint32_t height, const Bytes& middle) {
-  Bytes header = big_endian(width, 4);
-  append(header, big_endian(height, 4));
-  append(header, {8, 0, 0, 0, 0});
-  Bytes out = bytes_of("\x89PNG\r\n\x1a\n"sv);
-  append(out, chunk("IHDR", header));
-  append(out, middle);
-  append(out, chunk("IEND", {}));
-  return out;
+  return test::png_file(width, height, 8, 0, middle);
 }
 
 Bytes segment(std::uint8_t marker, const Bytes& content) {

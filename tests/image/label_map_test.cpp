@@ -1,6 +1,4 @@
 // torch-free
-#include <zlib.h>
-
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -8,6 +6,7 @@
 #include "lisa/image/encode_png.hpp"
 #include "lisa/image/read_image.hpp"
 #include "tests/support/bad_input.hpp"
+#include "tests/support/png_builder.hpp"
 #include "tests/support/temp_dir.hpp"
 
 //
@@ -17,37 +16,15 @@ using namespace lisa;
 
 namespace {
 
-using Bytes = std::vector<std::uint8_t>;
-
-void append(Bytes& to, std::uint32_t value) {
-  for (int shift = 24; shift >= 0; shift -= 8) to.push_back(static_cast<std::uint8_t>(value >> shift));
-}
-
-void append_chunk(Bytes& to, const std::string& type, const Bytes& content) {
-  append(to, static_cast<std::uint32_t>(content.size()));
-  Bytes body(type.begin(), type.end());
-  body.insert(body.end(), content.begin(), content.end());
-  to.insert(to.end(), body.begin(), body.end());
-  append(to, static_cast<std::uint32_t>(::crc32(0, body.data(), static_cast<uInt>(body.size()))));
-}
+using test::Bytes;
 
 /// A PNG file of these filtered rows.
 Bytes png(std::uint32_t width, std::uint32_t height, std::uint8_t depth, std::uint8_t color, const Bytes& rows,
           const Bytes& palette = {}) {
-  Bytes file{0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
-  Bytes header;
-  append(header, width);
-  append(header, height);
-  header.insert(header.end(), {depth, color, 0, 0, 0});
-  append_chunk(file, "IHDR", header);
-  if (!palette.empty()) append_chunk(file, "PLTE", palette);
-  uLongf size = ::compressBound(static_cast<uLong>(rows.size()));
-  Bytes packed(size);
-  ::compress(packed.data(), &size, rows.data(), static_cast<uLong>(rows.size()));
-  packed.resize(size);
-  append_chunk(file, "IDAT", packed);
-  append_chunk(file, "IEND", {});
-  return file;
+  Bytes middle;
+  if (!palette.empty()) test::append(middle, test::png_chunk("PLTE", palette));
+  test::append(middle, test::png_chunk("IDAT", test::deflated(rows)));
+  return test::png_file(width, height, depth, color, middle);
 }
 
 }  // namespace
