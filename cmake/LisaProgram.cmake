@@ -9,7 +9,7 @@
 # SPEC    the C++ names of the specifications, each compiled in its own file.
 #
 # The program's sources live in LISA_PROGRAM_DIR. What does not depend on a specification is compiled once per build
-# tree; spec_entry.cpp.in is filled in once per specification and spec_table.cpp.in once per program.
+# tree; spec_entry.cpp.in and train_entry.cpp.in are filled in once per specification, spec_table.cpp.in once per program.
 
 if(NOT LISA_PROGRAM_DIR)
   get_filename_component(LISA_PROGRAM_DIR "${CMAKE_CURRENT_LIST_DIR}/../examples/cli" ABSOLUTE)
@@ -67,7 +67,8 @@ function(lisa_add_program target)
   foreach(LISA_SPEC ${arg_SPEC})
     set(LISA_SPEC_INDEX ${index})
     configure_file("${folder}/spec_entry.cpp.in" "${generated}/spec_${index}.cpp" @ONLY)
-    list(APPEND sources "${generated}/spec_${index}.cpp")
+    configure_file("${folder}/train_entry.cpp.in" "${generated}/train_${index}.cpp" @ONLY)
+    list(APPEND sources "${generated}/spec_${index}.cpp" "${generated}/train_${index}.cpp")
     string(APPEND LISA_SPEC_DECLARATIONS "SpecEntry spec_entry_${index}();\n")
     string(APPEND LISA_SPEC_ENTRIES "      spec_entry_${index}(),\n")
     math(EXPR index "${index} + 1")

@@ -25,6 +25,8 @@
 #include "lisa/checkpoint/checkpoint_folder.hpp"
 #include "lisa/checkpoint/config_json.hpp"
 #include "lisa/checkpoint/save.hpp"
+#include "lisa/checkpoint/side_files.hpp"
+#include "lisa/checkpoint/stored_dtype.hpp"
 #include "lisa/files/atomic_write.hpp"
 #include "lisa/files/json.hpp"
 #include "lisa/files/json_fields.hpp"
@@ -47,11 +49,6 @@ struct ConvertOptions {
   TensorFileChoice files{.format = "safetensors"};
   bool skip_crc = false;
 };
-
-/// The files beside the weights that belong to a checkpoint or a CLIP folder.
-constexpr std::array<std::string_view, 9> side_files{
-    "config.json",           "generation_config.json",  "preprocessor_config.json", "tokenizer.model", "tokenizer.json",
-    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",        "vocab.json"};
 
 /// A LoRA adapter (PEFT folder), matched with the tensors of a checkpoint.
 class Adapter {
@@ -160,23 +157,10 @@ std::vector<StoredTensor> planned_tensors(const TensorArchive& archive, Precisio
   return tensors;
 }
 
-/// Copies the files beside the weights; config.json gets the language model's dtype where that changes.
-void copy_side_files(const fs::path& from, const fs::path& to, Precision precision) {
-  for (const std::string_view name : side_files) {
-    std::error_code ignored;
-    if (!fs::exists(fs::symlink_status(from / name, ignored))) continue;
-    const MappedFile file(from / name);
-    if (name == "config.json" && precision != Precision::stored) {
-      Json config = parse_json(file.text(), file.name());
-      const c10::ScalarType llm = dtype_of(Part::llm, precision, c10::kFloat, c10::kFloat);
-      if (config.is_object())
-        config["torch_dtype"] = llm == c10::kBFloat16 ? "bfloat16" : llm == c10::kHalf ? "float16" : "float32";
-      write_file(to / name, config.dump(2) + "\n");
-    } else {
-      write_file(to / name, file.text());
-    }
-    file.require_intact();
-  }
+/// The name of the language model's dtype in config.json, where a conversion changes it.
+std::optional<std::string_view> changed_torch_dtype(Precision precision) {
+  if (precision == Precision::stored) return std::nullopt;
+  return torch_dtype_name(dtype_of(Part::llm, precision, c10::kFloat, c10::kFloat));
 }
 
 /// The folder inside a checkpoint's own that its config.json names as the vision tower.
@@ -236,11 +220,11 @@ void convert(const ConvertOptions& options) {
   Stopwatch watch;
   StagedFolder folder(options.output);
   const std::string written = convert_weights(source, folder.path(), how, options.adapter);
-  copy_side_files(source, folder.path(), how.precision);
+  copy_side_files(source, folder.path(), changed_torch_dtype(how.precision));
   if (const auto tower = inner_tower(source)) {
     fs::create_directory(folder.path() / *tower);
     convert_weights(source / *tower, folder.path() / *tower, how, {});
-    copy_side_files(source / *tower, folder.path() / *tower, how.precision);
+    copy_side_files(source / *tower, folder.path() / *tower, changed_torch_dtype(how.precision));
   }
   folder.commit();
   std::cout << printable(options.output, 4096) << ": " << written << ", " << duration(watch.lap()) << "\n";

@@ -17,6 +17,7 @@
 #include "random_command.hpp"
 #include "segment_command.hpp"
 #include "terminal.hpp"
+#include "train_command.hpp"
 
 namespace lisa::program {
 namespace {
@@ -35,6 +36,7 @@ int run(int argc, char** argv) {
   add_segment_command(app);
   add_chat_command(app);
   add_eval_command(app);
+  add_train_command(app);
   add_data_command(app);
   add_info_command(app);
   add_convert_command(app);

@@ -37,7 +37,16 @@ const SpecEntry& choose_by_tensors(const std::vector<const SpecEntry*>& entries,
   return *entries.front();
 }
 
-/// The specification to load a folder with: the named one, or the first whose numbers are those of the folder.
+c10::Device parse_device(const std::string& name) {
+  try {
+    return c10::Device(name);
+  } catch (const std::exception&) {
+    throw InputError("device", found_expected(quoted(name), "cpu or cuda[:index]"));
+  }
+}
+
+}  // namespace
+
 SpecEntry choose_spec(const ModelOptions& options) {
   const std::vector<SpecEntry> entries = spec_entries();
   if (!options.spec.empty()) {
@@ -67,19 +76,9 @@ SpecEntry choose_spec(const ModelOptions& options) {
                           "` and build a program for it with lisa_add_program (docs/variants.md)");
 }
 
-c10::Device parse_device(const std::string& name) {
-  try {
-    return c10::Device(name);
-  } catch (const std::exception&) {
-    throw InputError("device", found_expected(quoted(name), "cpu or cuda[:index]"));
-  }
-}
-
-}  // namespace
-
-void add_model_options(CLI::App& command, ModelOptions& options) {
+void add_model_options(CLI::App& command, ModelOptions& options, bool required) {
   const auto group = "Model";
-  command.add_option("--model", options.model, "LISA checkpoint folder")->required()->group(group);
+  command.add_option("--model", options.model, "LISA checkpoint folder")->required(required)->group(group);
   command.add_option("--vision-tower", options.vision_tower, "CLIP folder; default: the one config.json names")
       ->group(group);
   command.add_option("--sam", options.sam, "SAM's own .pth, when the checkpoint lacks it")->group(group);
@@ -105,17 +104,21 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_flag("--check-finite", options.check_finite, "refuse NaN and infinite weights")->group(group);
 }
 
+LoadOptions load_options(const ModelOptions& options) {
+  return {.vision_tower = options.vision_tower,
+          .sam = options.sam,
+          .adapter = options.adapter,
+          .merge_adapter = !options.separate_adapter,
+          .precision = parse_precision(options.dtype),
+          .fp32_positional_encoding = options.fp32_positional_encoding,
+          .device = parse_device(options.device),
+          .verify_crc = !options.skip_crc,
+          .check_finite = options.check_finite};
+}
+
 std::unique_ptr<ModelSession> open_model(const ModelOptions& options) {
   if (options.threads > 0) at::set_num_threads(options.threads);
-  LoadOptions load{.vision_tower = options.vision_tower,
-                   .sam = options.sam,
-                   .adapter = options.adapter,
-                   .merge_adapter = !options.separate_adapter,
-                   .precision = parse_precision(options.dtype),
-                   .fp32_positional_encoding = options.fp32_positional_encoding,
-                   .device = parse_device(options.device),
-                   .verify_crc = !options.skip_crc,
-                   .check_finite = options.check_finite};
+  const LoadOptions load = load_options(options);
   const ConversationTemplate& style = conversation_template(options.conversation);
   auto session = choose_spec(options).open(options.model, load, style);
   for (const std::string& warning : session->warnings()) print_warning(warning);

@@ -25,7 +25,15 @@ struct ModelOptions {
   int threads = 0;
 };
 
-void add_model_options(CLI::App& command, ModelOptions& options);
+/// @param required  whether the command cannot do without a checkpoint
+void add_model_options(CLI::App& command, ModelOptions& options, bool required = true);
+
+/// The specification to load a checkpoint with: the named one, or the one whose numbers the checkpoint has.
+/// @throws InputError for an unknown name; MismatchError naming the closest one's differences when none fits
+[[nodiscard]] SpecEntry choose_spec(const ModelOptions& options);
+
+/// How the options ask for a model to be loaded. @throws InputError for a device or dtype that is none
+[[nodiscard]] LoadOptions load_options(const ModelOptions& options);
 
 /// Loads the model: the specification is the one that the checkpoint fits, or the one named.
 /// @throws Error  as `lisa::load`; MismatchError naming the closest specification's differences when none fits

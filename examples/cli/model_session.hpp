@@ -67,11 +67,12 @@ template <ModelSpec S>
 }
 
 template <ModelSpec S>
-[[nodiscard]] SpecEntry entry_of() {
+[[nodiscard]] SpecEntry entry_of(TrainingOutcome (*train)(const TrainingJob&, ProcessGroup&)) {
   return {.configs = spec_configs<S>(),
           .parameters = parameters_of<S>,
           .open = [](const std::string& folder, const LoadOptions& options, const ConversationTemplate& style)
-              -> std::unique_ptr<ModelSession> { return std::make_unique<SpecSession<S>>(folder, options, style); }};
+              -> std::unique_ptr<ModelSession> { return std::make_unique<SpecSession<S>>(folder, options, style); },
+          .train = train};
 }
 
 }  // namespace lisa::program

@@ -7,5 +7,9 @@ lisa_add_program(
        lisa::Lisa13BLlama2
        lisa::Lisa7BLlava15
        lisa::Lisa7BSamL
-       lisa::Lisa7BSamB)
+       lisa::Lisa7BSamB
+       lisa::LisaTiny)
 set_target_properties(lisa PROPERTIES EXCLUDE_FROM_ALL TRUE)
+
+# The same program for the small preset alone: what ./dev demo and the fine-tuning test run.
+lisa_add_program(lisa-tiny HEADER lisa/lisa.hpp SPEC lisa::LisaTiny)

@@ -26,6 +26,7 @@
 #include "lisa/checkpoint/config_json.hpp"
 #include "lisa/checkpoint/sharded_writer.hpp"
 #include "lisa/checkpoint/stored_dtype.hpp"
+#include "lisa/checkpoint/write_config.hpp"
 #include "lisa/files/atomic_write.hpp"
 #include "lisa/files/json.hpp"
 #include "lisa/model/precision.hpp"
@@ -129,57 +130,6 @@ SpecEntry find_spec(const std::string& name) {
   throw InputError("spec", found_expected(quoted(name), "one of " + known));
 }
 
-/// The numbers of a configuration under their names in config.json; those of another file are left out.
-template <class Config>
-void put_numbers(Json& json, const Config& config, bool multimodal) {
-  fields(config, [&](std::string_view name, const auto& value) {
-    if (name.starts_with("mm_") != multimodal) return;
-    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, FeatureSelect>)
-      json[std::string(name)] = value == FeatureSelect::patch ? "patch" : "cls_patch";
-    else
-      json[std::string(name)] = value;
-  });
-}
-
-Json checkpoint_config(const SpecConfigs& spec, std::string_view torch_dtype) {
-  Json json{{"architectures", {"LISAForCausalLM"}}, {"model_type", "llava"}};
-  put_numbers(json, spec.llm, false);
-  put_numbers(json, spec.vision, true);
-  json.update(Json{{"hidden_act", "silu"},
-                   {"tie_word_embeddings", false},
-                   {"bos_token_id", 1},
-                   {"eos_token_id", 2},
-                   {"pad_token_id", 0},
-                   {"mm_hidden_size", spec.vision.hidden},
-                   {"mm_use_im_start_end", true},
-                   {"mm_vision_tower", tower_folder},
-                   {"vision_tower", tower_folder},
-                   {"out_dim", spec.sam.prompt_dim},
-                   {"train_mask_decoder", true},
-                   {"torch_dtype", torch_dtype}});
-  return json;
-}
-
-Json tower_config(const ClipConfig& vision) {
-  Json json{{"architectures", {"CLIPVisionModel"}}, {"model_type", "clip_vision_model"}};
-  put_numbers(json, vision, false);
-  json.update(Json{{"hidden_act", "quick_gelu"}, {"num_channels", 3}});
-  return json;
-}
-
-Json preprocessor_config(const ClipConfig& vision) {
-  const PreprocessorConfig numbers;
-  return {{"feature_extractor_type", "CLIPFeatureExtractor"},
-          {"do_resize", true},
-          {"size", vision.image},
-          {"resample", 3},
-          {"do_center_crop", true},
-          {"crop_size", vision.image},
-          {"do_normalize", true},
-          {"image_mean", numbers.mean},
-          {"image_std", numbers.std}};
-}
-
 /// What CLIP's files hold beside the tensors that a model reads: the blocks behind the feature layer, the last norm.
 void add_unread_tower_tensors(std::vector<StoredTensor>& tower, const ClipConfig& vision) {
   constexpr std::string_view first_block = "vision_model.encoder.layers.0.";
@@ -225,13 +175,9 @@ void write_random_checkpoint(const RandomOptions& options) {
   const std::filesystem::path tower_path = folder.path() / tower_folder;
   std::filesystem::create_directory(tower_path);
   write_tokenizer(folder.path(), lisa_prompt_words(), spec.configs.llm.vocab, spec.configs.llm.context);
-  const StoredDtype llm = stored_dtype(dtype_of(Part::llm, precision, c10::kFloat, c10::kFloat)).value();
-  const std::string_view torch_dtype = llm == StoredDtype::bf16  ? "bfloat16"
-                                       : llm == StoredDtype::f16 ? "float16"
-                                                                 : "float32";
-  write_file(folder.path() / "config.json", checkpoint_config(spec.configs, torch_dtype).dump(2) + "\n");
-  write_file(tower_path / "config.json", tower_config(spec.configs.vision).dump(2) + "\n");
-  write_file(tower_path / "preprocessor_config.json", preprocessor_config(spec.configs.vision).dump(2) + "\n");
+  write_checkpoint_config(folder.path(), spec.configs,
+                          torch_dtype_name(dtype_of(Part::llm, precision, c10::kFloat, c10::kFloat)), tower_folder);
+  write_tower_config(tower_path, spec.configs.vision);
 
   Stopwatch watch;
   RandomElements elements(options.seed);

@@ -14,6 +14,8 @@
 #include "lisa/model/load_options.hpp"
 #include "lisa/model/part.hpp"
 #include "lisa/text/conversation.hpp"
+#include "lisa/train/process_group.hpp"
+#include "lisa/train/training_run_options.hpp"
 
 namespace lisa::program {
 
@@ -52,12 +54,15 @@ struct ParameterInfo {
   std::vector<dim> shape;
 };
 
-/// One compiled specification: its numbers, its tensors and how to load it.
+struct TrainingJob;
+
+/// One compiled specification: its numbers, its tensors, how to load it and how to train it.
 struct SpecEntry {
   SpecConfigs configs;
   std::vector<ParameterInfo> (*parameters)();
   std::unique_ptr<ModelSession> (*open)(const std::string& folder, const LoadOptions& options,
                                         const ConversationTemplate& style);
+  TrainingOutcome (*train)(const TrainingJob& job, ProcessGroup& group);
 };
 
 /// The specifications that the program was built with, in the order of lisa_add_program.

@@ -46,12 +46,28 @@ std::string bytes(double count) {
   return format(units[unit], count);
 }
 
-Progress::Progress(std::string what, std::size_t total)
-    : what_(std::move(what)), total_(total), terminal_(stderr_is_terminal()) {}
+StatusLine::StatusLine() : terminal_(stderr_is_terminal()) {}
 
-Progress::~Progress() {
+StatusLine::~StatusLine() { clear(); }
+
+void StatusLine::clear() {
   if (line_open_) std::fputs("\r\x1b[K", stderr);
+  line_open_ = false;
 }
+
+void StatusLine::update(std::string_view text, bool last) {
+  seconds_ += watch_.lap();
+  if (terminal_) {
+    std::fputs(("\r\x1b[K" + std::string(text)).c_str(), stderr);
+    std::fflush(stderr);
+    line_open_ = true;
+  } else if (seconds_ >= next_line_ || last) {
+    std::fputs((std::string(text) + "\n").c_str(), stderr);
+    next_line_ = seconds_ + seconds_between_plain_lines;
+  }
+}
+
+Progress::Progress(std::string what, std::size_t total) : what_(std::move(what)), total_(total) {}
 
 std::string Progress::line(std::size_t done, std::string_view note) const {
   std::string text = what_ + " " + std::to_string(done) + "/" + std::to_string(total_);
@@ -66,14 +82,7 @@ std::string Progress::line(std::size_t done, std::string_view note) const {
 
 void Progress::update(std::size_t done, std::string_view note) {
   seconds_ += watch_.lap();
-  if (terminal_) {
-    std::fputs(("\r\x1b[K" + line(done, note)).c_str(), stderr);
-    std::fflush(stderr);
-    line_open_ = true;
-  } else if (seconds_ >= next_line_ || done == total_) {
-    std::fputs((line(done, note) + "\n").c_str(), stderr);
-    next_line_ = seconds_ + seconds_between_plain_lines;
-  }
+  status_.update(line(done, note), done == total_);
 }
 
 }  // namespace lisa::program

@@ -19,14 +19,32 @@ void print_warning(std::string_view message);
 /// "13.5 GB", with powers of 1000.
 [[nodiscard]] std::string bytes(double count);
 
-/// Progress of a long task on standard error: one line that rewrites itself on a terminal, a plain line at most every
-/// ten seconds elsewhere. Shows count, rate and the time left.
+/// A line on standard error that says how far a task is: it rewrites itself on a terminal; elsewhere it is a plain line
+/// at most every ten seconds.
+class StatusLine {
+ public:
+  StatusLine();
+  ~StatusLine();
+  StatusLine(const StatusLine&) = delete;
+  StatusLine& operator=(const StatusLine&) = delete;
+
+  /// @param last  the task is done: the line appears in any case
+  void update(std::string_view text, bool last = false);
+  /// Takes the line from the terminal, so that something else can be printed.
+  void clear();
+
+ private:
+  bool terminal_;
+  double seconds_ = 0;      ///< since the start
+  double next_line_ = 0;    ///< when a plain line is due
+  bool line_open_ = false;  ///< the terminal's cursor stands behind the line
+  Stopwatch watch_;
+};
+
+/// Progress of a long task on a `StatusLine`. Shows count, rate and the time left.
 class Progress {
  public:
   Progress(std::string what, std::size_t total);
-  ~Progress();
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
 
   /// `done` of the total are finished; `note` says what is under way.
   void update(std::size_t done, std::string_view note = {});
@@ -36,11 +54,9 @@ class Progress {
 
   std::string what_;
   std::size_t total_;
-  bool terminal_;
-  double seconds_ = 0;      ///< since the start
-  double next_line_ = 0;    ///< when a plain line is due
-  bool line_open_ = false;  ///< the terminal's cursor stands behind a progress line
+  double seconds_ = 0;  ///< since the start
   Stopwatch watch_;
+  StatusLine status_;
 };
 
 }  // namespace lisa::program

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <optional>
+#include <string_view>
 
 #include "lisa/checkpoint/stored_tensor.hpp"
 
@@ -39,6 +40,11 @@ inline constexpr std::array<ScalarTypeOf, 10> scalar_types{{{StoredDtype::f64, c
   for (const auto& [stored, scalar] : detail::scalar_types)
     if (scalar == type) return stored;
   return std::nullopt;
+}
+
+/// A weight dtype as the torch_dtype of config.json names it.
+[[nodiscard]] constexpr std::string_view torch_dtype_name(c10::ScalarType type) {
+  return type == c10::ScalarType::BFloat16 ? "bfloat16" : type == c10::ScalarType::Half ? "float16" : "float32";
 }
 
 }  // namespace lisa

@@ -84,6 +84,30 @@ struct Lisa7BSamB : Lisa7B {
   static constexpr SamConfig sam = sam_vit_b;
 };
 
+/// A model of 2 million parameters with every part of LISA at the size of pictures of 96 pixels; models/lisa-tiny is
+/// one that was trained on the tabletop world. 1600 ids hold the words of LISA's prompts and of that world.
+struct LisaTiny : Lisa7B {
+  static constexpr std::string_view name = "lisa-tiny";
+  static constexpr LlamaConfig llm{
+      .vocab = 1600, .hidden = 128, .mlp = 344, .layers = 3, .heads = 4, .kv_heads = 4, .context = 512};
+  static constexpr ClipConfig vision{
+      .image = 96, .patch = 16, .hidden = 96, .mlp = 384, .layers = 3, .heads = 4, .feature_layer = -1};
+  static constexpr SamConfig sam{.image = 96,
+                                 .patch = 8,
+                                 .hidden = 96,
+                                 .mlp = 384,
+                                 .layers = 3,
+                                 .heads = 4,
+                                 .window = 6,
+                                 .global_blocks = {2},
+                                 .prompt_dim = 64,
+                                 .decoder_heads = 4,
+                                 .decoder_mlp = 256,
+                                 .iou_head_hidden = 64};
+  static constexpr MlpConfig seg{.hidden = 128, .layers = 2};
+  static constexpr MlpConfig visual_projector{.hidden = 128, .layers = 1};
+};
+
 /// Calls `visit.template operator()<Spec>()` for every preset.
 template <class Visitor>
 constexpr void for_each_preset(Visitor&& visit) {
@@ -92,6 +116,7 @@ constexpr void for_each_preset(Visitor&& visit) {
   visit.template operator()<Lisa7BLlava15>();
   visit.template operator()<Lisa7BSamL>();
   visit.template operator()<Lisa7BSamB>();
+  visit.template operator()<LisaTiny>();
 }
 
 /// Calls the visitor for the preset called `name`; false when there is none.

@@ -17,16 +17,10 @@
 
 #include "lisa/base/error.hpp"
 #include "lisa/base/stopwatch.hpp"
+#include "lisa/data/loader_options.hpp"
 #include "lisa/data/sample_source.hpp"
 
 namespace lisa {
-
-/// How a loader works and where it ends.
-struct LoaderOptions {
-  int threads = 2;
-  int prefetch = 16;  ///< items made ahead of the consumer, those in work included
-  std::uint64_t end_epoch = std::numeric_limits<std::uint64_t>::max();  ///< first epoch that is not read
-};
 
 /// Makes items on worker threads ahead of the one thread that takes them. They come in the order of their places,
 /// whatever the number of threads; what `make` throws comes at its place too. At most `prefetch` items wait, and the

@@ -90,26 +90,37 @@ struct DrawnSample {
   std::vector<std::string> skipped;  ///< one message for each sample that could not be read, in the order of attempts
 };
 
-/// The sample at a place, or, with `BrokenSamples::skip`, the first of its replacements that can be read.
+/// Uses the sample at a place, or, with `BrokenSamples::skip`, the first of its replacements that can be read and used.
+/// @param use  called with the sample; an `Error` of it means that the sample cannot be used
+/// @return a message for each sample that could not be used, in the order of attempts
 /// @throws Error naming the place, the source and the file at fault; with `skip`, when no attempt is left
-[[nodiscard]] inline DrawnSample draw_sample(const SampleSource& source, const SamplePlace& place,
-                                             BrokenSamples policy) {
+template <class Use>
+[[nodiscard]] std::vector<std::string> draw_usable(const SampleSource& source, const SamplePlace& place,
+                                                   BrokenSamples policy, const Use& use) {
   const std::string where = "sample " + std::to_string(place.index) + " of epoch " + std::to_string(place.epoch) +
                             " of " + printable(source.name);
-  DrawnSample drawn;
+  std::vector<std::string> skipped;
   for (std::uint64_t attempt = 0;; ++attempt) {
     try {
-      drawn.sample = source.read(place, attempt);
-      return drawn;
+      use(source.read(place, attempt));
+      return skipped;
     } catch (const Error& error) {
       if (policy == BrokenSamples::stop || attempt + 1 >= source.attempts) {
-        const std::size_t broken = drawn.skipped.size() + 1;
+        const std::size_t broken = skipped.size() + 1;
         const std::string row = broken > 1 ? std::to_string(broken) + " broken in a row, the last: " : "";
         throw Error(error.kind(), {}, where, row + error.what());
       }
-      drawn.skipped.push_back(where + ": " + error.what());
+      skipped.push_back(where + ": " + error.what());
     }
   }
+}
+
+/// The sample at a place, or one of its replacements. @throws as `draw_usable`
+[[nodiscard]] inline DrawnSample draw_sample(const SampleSource& source, const SamplePlace& place,
+                                             BrokenSamples policy) {
+  DrawnSample drawn;
+  drawn.skipped = draw_usable(source, place, policy, [&](Sample sample) { drawn.sample = std::move(sample); });
+  return drawn;
 }
 
 }  // namespace lisa

@@ -15,17 +15,10 @@
 #include "lisa/base/printable.hpp"
 #include "lisa/checkpoint/save.hpp"
 #include "lisa/nn/parameter.hpp"
+#include "lisa/train/adamw_options.hpp"
 #include "lisa/train/trainable.hpp"
 
 namespace lisa {
-
-/// Numbers of AdamW (Loshchilov and Hutter 2019); the defaults are LISA's (train_ds.py).
-struct AdamWOptions {
-  double beta1 = 0.9, beta2 = 0.95;
-  double eps = 1e-8;
-  double weight_decay = 0;
-  bool operator==(const AdamWOptions&) const = default;
-};
 
 /// AdamW over parameters of any dtype. Moments are fp32; a parameter in reduced precision has an fp32 master copy,
 /// which collects steps too small for it, and is its rounding.

@@ -21,16 +21,11 @@
 
 #include "lisa/base/error.hpp"
 #include "lisa/files/mapped_file.hpp"
+#include "lisa/train/retention.hpp"
 #include "lisa/train/train_state.hpp"
 #include "lisa/train/train_state_files.hpp"
 
 namespace lisa {
-
-/// Which states of a run stay on the disk.
-struct Retention {
-  int last = 2;      ///< the newest ones, at least 1
-  bool best = true;  ///< and the one with the best score
-};
 
 /// A saved state by its place.
 struct SavedState {
@@ -141,6 +136,19 @@ class FolderInProgress {
   Defects defects;
   for (std::string& reason : passed_over) defects.add(std::move(reason));
   throw FormatError(shown_path(folder), "", "found no complete training state: " + defects.report("broken ones"));
+}
+
+/// The complete state with the best score; nothing when none has a score. Throws IoError.
+[[nodiscard]] inline std::optional<TrainState> read_best_train_state(const std::filesystem::path& folder) {
+  std::optional<TrainState> best;
+  for (const SavedState& saved : list_train_states(folder)) {
+    try {
+      const std::optional<double> score = read_train_state_numbers(saved.folder).score;
+      if (score && (!best || *score > *best->score)) best = read_train_state(saved.folder);
+    } catch (const FormatError&) {  // an incomplete one; `read_newest_train_state` says what is wrong with it
+    }
+  }
+  return best;
 }
 
 /// The states of one run in a folder: `step-00000120/` and so on. A state is written under a hidden name in the same

@@ -173,7 +173,7 @@ namespace lisa {
          {kind.facts.held_out_use, kind.facts.material, kind.facts.place, kind.facts.user})
       add(text);
   }
-  for (const Color& color : colors) add(color.name);
+  for (const tabletop::Color& color : colors) add(color.name);
   add_all(long_questions);
   add_all(explanatory_requests);
   add_all(explanations);

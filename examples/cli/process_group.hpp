@@ -1,0 +1,13 @@
+#pragma once
+
+#include <memory>
+
+#include "lisa/train/process_group.hpp"
+
+namespace lisa::program {
+
+/// The group that torchrun, mpirun or srun started this process in; a group of one where nothing did.
+/// @throws as `join_process_group`
+[[nodiscard]] std::unique_ptr<ProcessGroup> join_launched_group();
+
+}  // namespace lisa::program
