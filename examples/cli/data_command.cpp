@@ -19,6 +19,7 @@
 #include "lisa/data/find_data_sets.hpp"
 #include "lisa/data/open_data_set.hpp"
 #include "lisa/data/pick_some.hpp"
+#include "lisa/data/tabletop/write_tabletop.hpp"
 #include "lisa/image/write_png.hpp"
 #include "terminal.hpp"
 
@@ -176,10 +177,61 @@ void add_common(CLI::App& command, const std::shared_ptr<DataOptions>& options) 
   command.add_option("--seed", options->seed, "of what is left to chance")->capture_default_str();
 }
 
+struct TabletopOptions {
+  std::string output;
+  std::size_t training = 1000;
+  std::size_t validation = 200;
+  std::string split = "scenes";
+  int questions = 3;
+  int side = 96;
+  std::uint64_t seed = 1;
+};
+
+void write_world(const TabletopOptions& options) {
+  TabletopSettings training;
+  training.scene.side = options.side;
+  training.questions = options.questions;
+  training.seed = options.seed;
+  training.scenes = options.training;
+  TabletopSettings validation = training;
+  validation.scenes = options.validation;
+  validation.split = tabletop_split_of(options.split);
+  validation.shares = tabletop_mask_shares();
+  write_tabletop(options.output, training, validation);
+  std::fputs(("Wrote " + std::to_string(options.training) + " scenes for training and " +
+              std::to_string(options.validation) + " for validation to " + printable(options.output) +
+              "; own layout: " + printable((std::filesystem::path(options.output) / "tabletop").string()) + "\n")
+                 .c_str(),
+             stdout);
+}
+
+void add_tabletop_command(CLI::App& data) {
+  const auto options = std::make_shared<TabletopOptions>();
+  CLI::App& command = *data.add_subcommand(
+      "tabletop", "Write scenes of the built-in world with questions, in every layout that LISA is trained on");
+  command.add_option("output", options->output, "new or empty folder")->required();
+  command.add_option("--training", options->training, "scenes of the training splits")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  command.add_option("--validation", options->validation, "scenes of the validation splits")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  command.add_option("--split", options->split, "what validation is held out by: scenes, combinations or paraphrases")
+      ->capture_default_str();
+  command.add_option("--questions", options->questions, "about a scene, at most")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  command.add_option("--side", options->side, "of a picture, pixels")->capture_default_str();
+  command.add_option("--seed", options->seed, "of what is left to chance")->capture_default_str();
+  command.footer(
+      "Example:\n  lisa data tabletop world --training 2000 && lisa data show world --set \"ReasonSeg|val\"");
+  command.callback([options] { write_world(*options); });
+}
+
 }  // namespace
 
 void add_data_command(CLI::App& app) {
-  CLI::App* data = app.add_subcommand("data", "Check data sets and look at them");
+  CLI::App* data = app.add_subcommand("data", "Check data sets, look at them, make some");
   data->require_subcommand(1);
 
   const auto check_options = std::make_shared<DataOptions>();
@@ -209,6 +261,8 @@ void add_data_command(CLI::App& app) {
       ->check(CLI::Range(320, 4096));
   shown->footer("Example:\n  lisa data show own.jsonl --output sheet.png --count 9");
   shown->callback([show_options] { show(*show_options); });
+
+  add_tabletop_command(*data);
 }
 
 }  // namespace lisa::program

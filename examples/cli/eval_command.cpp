@@ -18,6 +18,7 @@
 #include "lisa/base/printable.hpp"
 #include "lisa/base/stopwatch.hpp"
 #include "lisa/data/open_data_set.hpp"
+#include "lisa/data/tabletop/data_set.hpp"
 #include "lisa/eval/evaluator.hpp"
 #include "lisa/eval/object_lists.hpp"
 #include "lisa/eval/record_file.hpp"
@@ -37,6 +38,11 @@ struct EvalOptions {
   std::string data;
   std::string set;
   std::string objects;
+  std::string tabletop;
+  std::size_t scenes = 300;
+  int questions = 4;
+  std::uint64_t scene_seed = 1;
+  int side = 96;
   std::string mode = "both";
   std::string scores = "exact";
   std::size_t batch = 8;
@@ -61,6 +67,9 @@ nlohmann::ordered_json request_record(const EvalOptions& options, const DataSet&
           {"set", data.name},
           {"samples", data.size},
           {"objects", options.objects},
+          {"tabletop", options.tabletop},
+          {"questions", options.tabletop.empty() ? 0 : options.questions},
+          {"scene_seed", options.tabletop.empty() ? 0 : options.scene_seed},
           {"mode", options.mode},
           {"max_new_tokens", options.answer.max_new_tokens},
           {"temperature", options.answer.temperature},
@@ -71,7 +80,24 @@ nlohmann::ordered_json request_record(const EvalOptions& options, const DataSet&
           {"stop", options.answer.stop}};
 }
 
+/// Scenes of the built-in world with every kind of question that masks answer.
+TabletopSettings tabletop_settings(const EvalOptions& options) {
+  TabletopSettings settings;
+  settings.scene.side = options.side;
+  settings.split = tabletop_split_of(options.tabletop);
+  settings.seed = options.scene_seed;
+  settings.scenes = options.scenes;
+  settings.questions = options.questions;
+  settings.shares = tabletop_mask_shares();
+  return settings;
+}
+
 DataSet open_data(const EvalOptions& options) {
+  if (options.tabletop.empty() == options.data.empty())
+    throw InputError(
+        "data", found_expected(options.data.empty() ? "neither --data nor --tabletop" : "both --data and --tabletop",
+                               "one of the two"));
+  if (!options.tabletop.empty()) return tabletop_data_set(tabletop_settings(options));
   OpenedDataSet opened = open_data_set(options.data, options.set, Purpose::evaluation);
   for (const std::string& warning : opened.warnings) print_warning(warning);
   DataSet data = std::move(opened.data_set);
@@ -86,6 +112,7 @@ EvaluationOptions evaluation_options(const EvalOptions& options) {
                                .batch = options.batch,
                                .seed = options.answer.seed};
   if (!options.objects.empty()) evaluation.objects = objects_from_json_lines(options.objects);
+  if (!options.tabletop.empty()) evaluation.objects = tabletop_objects(tabletop_settings(options));
   return evaluation;
 }
 
@@ -230,15 +257,28 @@ void eval(const EvalOptions& options) {
 void add_eval_command(CLI::App& app) {
   auto options = std::make_shared<EvalOptions>();
   CLI::App& command = *app.add_subcommand("eval", "Score a model on a data set, next to baselines");
-  command.add_option("--data", options->data, "folder in the original's layout, or a JSON-lines file")
-      ->required()
-      ->group("Data");
+  command.add_option("--data", options->data, "folder in the original's layout, or a JSON-lines file")->group("Data");
   command
       .add_option("--set", options->set,
                   "set within the folder: \"ReasonSeg|val\", \"refcoco|unc|val\" ...; not for a JSON-lines file")
       ->group("Data");
   command.add_option("--objects", options->objects, "JSON-lines file of all objects, for baselines that name one")
       ->group("Data");
+  command
+      .add_option("--tabletop", options->tabletop,
+                  "in place of files the built-in world, held out by scenes, combinations or paraphrases; its objects "
+                  "are known to the baselines")
+      ->group("Data");
+  command.add_option("--scenes", options->scenes, "of the built-in world")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str()
+      ->group("Data");
+  command.add_option("--questions", options->questions, "about each of them, at most")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str()
+      ->group("Data");
+  command.add_option("--side", options->side, "of their pictures, pixels")->capture_default_str()->group("Data");
+  command.add_option("--scene-seed", options->scene_seed, "of their choice")->capture_default_str()->group("Data");
   command.add_option("--limit", options->limit, "only the first samples; 0: all")->group("Data");
   add_model_options(command, options->model);
   add_answer_options(command, options->answer);
@@ -283,6 +323,7 @@ void add_eval_command(CLI::App& app) {
       "Examples:\n"
       "  lisa eval --model LISA-7B-v1 --data dataset --set \"ReasonSeg|val\" --mode teacher-forced --scores original\n"
       "  lisa eval --model my-lisa --data my-data.jsonl --objects objects.jsonl --report\n"
+      "  lisa eval --model models/lisa-tiny --tabletop scenes\n"
       "A run that was stopped goes on with the same command: samples with a record in the output folder are skipped.");
   command.callback([options] { eval(*options); });
 }

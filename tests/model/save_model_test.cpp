@@ -1,0 +1,82 @@
+#include "lisa/model/save_model.hpp"
+
+#include <ATen/ops/equal.h>
+
+#include <string>
+#include <vector>
+
+#include "lisa/train/initialise.hpp"
+#include "tests/model/golden_spec.hpp"
+#include "tests/support/temp_dir.hpp"
+#include "tests/support/tensor_compare.hpp"
+
+//
+#include <doctest/doctest.h>
+
+using namespace lisa;
+using namespace lisa::test;
+
+namespace {
+
+/// The recorded model with adapters on queries and values.
+struct AdaptedSpec : GoldenSpec {
+  static constexpr LoraConfig lora{.rank = 4, .alpha = 8, .dropout = 0};
+};
+
+template <ModelSpec S>
+Answer answer_of(const LoadedModel<S>& loaded, const GoldenCase& asked) {
+  Predictor<S> predictor(loaded);
+  predictor.set_image(asked.image);
+  return predictor.ask(asked.question, {.max_new_tokens = 24});
+}
+
+SaveModelOptions golden_files(at::ScalarType dtype = at::kFloat) {
+  return {.side_files_from = golden_checkpoint, .tower_side_files_from = golden_tower, .dtype = dtype};
+}
+
+}  // namespace
+
+TEST_CASE("a saved model is a checkpoint that answers as before, its tower found without being named") {
+  const TempDir folder;
+  save_model<GoldenSpec>(folder.path(), golden_model().model, golden_files());
+  const GoldenCase asked("a1");
+  const Answer before = answer_of(golden_model(), asked);
+  const Answer after = answer_of(load<GoldenSpec>(folder.path().string()), asked);
+  CHECK(after.text == before.text);
+  REQUIRE(after.masks.size() == before.masks.size());
+  for (std::size_t i = 0; i < before.masks.size(); ++i) CHECK(after.masks[i].bits == before.masks[i].bits);
+}
+
+TEST_CASE("adapters are folded into what is saved, and stay in the model") {
+  LoadedModel<AdaptedSpec> loaded = load<AdaptedSpec>(golden_checkpoint, golden_options());
+  static_cast<void>(initialise_adapters(loaded.model, 1));
+  loaded.model.llm.for_each_adapter([](const std::string& name, at::Tensor& value, const Shape&) {
+    if (name.ends_with("lora_B.weight")) value = at::ones_like(value).mul(0.05);
+  });
+  const TempDir folder;
+  save_model(folder.path(), loaded.model, golden_files());
+  bool kept = false;
+  loaded.model.llm.for_each_adapter(
+      [&](const std::string&, at::Tensor& value, const Shape&) { kept = value.defined(); });
+  CHECK(kept);
+  const GoldenCase asked("a1");
+  const Answer beside = answer_of(loaded, asked), folded = answer_of(load<GoldenSpec>(folder.path().string()), asked);
+  CHECK(folded.text == beside.text);
+  CHECK(folded.text != answer_of(golden_model(), asked).text);  // the adapters say something else
+}
+
+TEST_CASE("weights are saved in the dtype asked for, which config.json names") {
+  const TempDir folder;
+  save_model<GoldenSpec>(folder.path(), golden_model().model, golden_files(at::kBFloat16));
+  CHECK(read_json(folder / "config.json").at("torch_dtype") == "bfloat16");
+  const LoadedModel<GoldenSpec> loaded = load<GoldenSpec>(folder.path().string());
+  CHECK(loaded.model.llm.lm_head.weight.scalar_type() == at::kBFloat16);
+}
+
+TEST_CASE("a model that is not complete is not saved") {
+  Lisa<GoldenSpec> model = golden_model().model;
+  model.llm.lm_head.weight = at::Tensor();
+  const TempDir folder;
+  CHECK_THROWS_AS(save_model(folder.path(), model, golden_files()), InputError);
+  CHECK(!std::filesystem::exists(folder / "model.safetensors"));
+}
