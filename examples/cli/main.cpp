@@ -16,6 +16,7 @@
 #include "lisa/version.hpp"
 #include "random_command.hpp"
 #include "segment_command.hpp"
+#include "start_command.hpp"
 #include "terminal.hpp"
 #include "train_command.hpp"
 
@@ -40,6 +41,7 @@ int run(int argc, char** argv) {
   add_data_command(app);
   add_info_command(app);
   add_convert_command(app);
+  add_start_command(app);
   add_random_command(app);
   try {
     app.parse(argc, argv);

@@ -1,0 +1,156 @@
+// `lisa train` of the program built for lisa-tiny: runs, refusals, the plan.
+
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "lisa/files/json.hpp"
+#include "tests/support/run_program.hpp"
+#include "tests/support/temp_dir.hpp"
+
+//
+#include <doctest/doctest.h>
+
+using namespace lisa;
+using lisa::test::ProgramRun;
+using lisa::test::read_text;
+using lisa::test::run_program;
+using lisa::test::TempDir;
+using lisa::test::write_text;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+ProgramRun train(const std::vector<std::string>& more) {
+  std::vector<std::string> arguments{"train"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return run_program(LISA_TINY_PROGRAM, arguments);
+}
+
+std::vector<std::string> scratch_run(const std::string& folder, const std::vector<std::string>& more = {}) {
+  std::vector<std::string> arguments{"--from-scratch",
+                                     "--spec",
+                                     "lisa-tiny",
+                                     "--train",
+                                     "everything",
+                                     "--tabletop",
+                                     "pretraining",
+                                     "--steps",
+                                     "4",
+                                     "--batch",
+                                     "1",
+                                     "--accumulation",
+                                     "1",
+                                     "--steps-per-epoch",
+                                     "2",
+                                     "--val-limit",
+                                     "3",
+                                     "--threads",
+                                     "1",
+                                     "--output",
+                                     folder};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+}  // namespace
+
+TEST_CASE("a run from scratch leaves a checkpoint that answers, and goes on where it was") {
+  const TempDir folder;
+  const std::string output = folder / "run";
+  const ProgramRun run = train(scratch_run(output));
+  REQUIRE_MESSAGE(run.exit_code == 0, run.err);
+  CHECK(run.out.find("Memory of one of 1 processes, lisa-tiny") != std::string::npos);
+  CHECK(run.out.find("Epoch 2: gIoU") != std::string::npos);
+  CHECK(fs::exists(fs::path(output) / "pictures" / "step-00000004.png"));
+
+  const ProgramRun again = train(scratch_run(output, {"--json"}));
+  REQUIRE_MESSAGE(again.exit_code == 0, again.err);
+  const Json ended = parse_json(again.out, "output");
+  CHECK(ended.at("steps") == 4);
+  CHECK(ended.at("finished") == true);
+
+  const ProgramRun evaluated =
+      run_program(LISA_TINY_PROGRAM, {"eval", "--model", output + "/checkpoint", "--tabletop", "scenes", "--scenes",
+                                      "2", "--mode", "teacher-forced", "--output", folder / "eval", "--json"});
+  REQUIRE_MESSAGE(evaluated.exit_code == 0, evaluated.err);
+  CHECK(parse_json(evaluated.out, "output").at("complete") == true);
+
+  const ProgramRun other = train(scratch_run(output, {"--learning-rate", "0.5"}));
+  CHECK(other.exit_code == 5);
+  CHECK(other.err.find("learning_rate: found 0.0003, expected 0.5") != std::string::npos);
+}
+
+TEST_CASE("what cannot be trained is refused in one line, and nothing is left behind") {
+  struct Row {
+    std::vector<std::string> arguments;
+    int exit_code;
+    std::string message;
+  };
+  const TempDir folder;
+  const std::string output = folder / "run";
+  write_text(folder / "broken.jsonl", "{\"image\": \"missing.png\", \"question\": \"What?\", \"answer\": \"This.\"}\n");
+  const std::vector<std::string> tiny{"--from-scratch", "--spec", "lisa-tiny", "--output", output};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.end(), tiny.begin(), tiny.end());
+    return more;
+  };
+  const std::vector<Row> rows{
+      {with({}), 6, "found neither --data nor --tabletop"},
+      {with({"--data", "x", "--tabletop", "reasoning"}), 6, "found both --data and --tabletop"},
+      {with({"--data", folder / "nowhere.jsonl"}), 3, "nowhere.jsonl"},
+      {with({"--train", "lora,heads", "--tabletop", "reasoning"}), 6, "found \"heads\", expected lisa, everything"},
+      {with({"--decay", "square", "--tabletop", "reasoning"}), 6, "expected one of linear, cosine, constant"},
+      {with({"--train", "everything", "--data", folder / "broken.jsonl", "--accumulation", "1"}), 3, "missing.png"},
+      {{"--tabletop", "reasoning", "--output", output}, 6, "expected a checkpoint"},
+      {{"--model", folder / "nowhere", "--tabletop", "reasoning", "--output", output}, 3, "nowhere/config.json"},
+      {{"--steps", "0"}, 2, "--steps"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.message);
+    const ProgramRun run = train(row.arguments);
+    CHECK(run.exit_code == row.exit_code);
+    CHECK_MESSAGE(run.err.find(row.message) != std::string::npos, run.err);
+    CHECK(!fs::exists(fs::path(output) / "checkpoint"));
+  }
+}
+
+TEST_CASE("a plan says what a run would hold without running it") {
+  const TempDir folder;
+  const ProgramRun run = train({"--plan", "--spec", "lisa-tiny", "--train", "everything", "--output", folder / "run"});
+  CHECK(run.exit_code == 0);
+  for (const char* const part : {"llm", "vision_tower", "image_encoder", "mask_decoder", "total"})
+    CHECK(run.out.find(part) != std::string::npos);
+  CHECK(!fs::exists(folder / "run"));
+}
+
+TEST_CASE("two processes share a run and leave one log and one checkpoint") {
+  const TempDir folder;
+  const std::string output = folder / "run";
+  std::vector<ProgramRun> runs(2);
+  {
+    std::vector<std::jthread> processes;
+    for (int rank = 0; rank < 2; ++rank)
+      processes.emplace_back([&, rank] {
+        std::vector<std::string> arguments{"RANK=" + std::to_string(rank),
+                                           "WORLD_SIZE=2",
+                                           "MASTER_ADDR=127.0.0.1",
+                                           "MASTER_PORT=29731",
+                                           "OMP_NUM_THREADS=1",
+                                           LISA_TINY_PROGRAM,
+                                           "train"};
+        for (const std::string& argument : scratch_run(output, {"--shard-states"})) arguments.push_back(argument);
+        runs[static_cast<std::size_t>(rank)] = run_program("/usr/bin/env", arguments);
+      });
+  }
+  for (const ProgramRun& run : runs) CHECK_MESSAGE(run.exit_code == 0, run.err);
+  CHECK(runs[1].out.empty());
+  CHECK(fs::exists(fs::path(output) / "checkpoint" / "model.safetensors"));
+  std::size_t steps = 0;
+  const std::string log = read_text(fs::path(output) / "log.jsonl");
+  for (std::size_t at = log.find("\"samples\":2"); at != std::string::npos; at = log.find("\"samples\":2", at + 1))
+    ++steps;
+  CHECK(steps == 4);
+}
