@@ -2,14 +2,17 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "lisa/base/error.hpp"
 #include "lisa/base/printable.hpp"
 #include "lisa/checkpoint/save.hpp"
+#include "lisa/image/enlarge.hpp"
 #include "lisa/image/mask_json.hpp"
 #include "lisa/image/overlay.hpp"
 #include "lisa/image/write_png.hpp"
@@ -31,9 +34,13 @@ nlohmann::ordered_json mask_record(const AnswerMask& mask, const AnswerFileOptio
 }
 
 std::string write_overlay(const std::filesystem::path& path, const Image& image, const Answer& answer) {
+  constexpr int readable_width = 480;  // below it a legend has no room: small pictures are shown enlarged
+  const int factor = std::max(1, readable_width / std::max(1, image.width));
+  std::vector<BitMask> masks;
+  for (const AnswerMask& mask : answer.masks) masks.push_back(enlarge(mask.bits, factor));
   std::vector<OverlayItem> items;
-  for (const AnswerMask& mask : answer.masks) items.push_back({&mask.bits, answer.text, mask.iou_score});
-  write_png(path, draw_overlay(image, items));
+  for (std::size_t i = 0; i < masks.size(); ++i) items.push_back({&masks[i], answer.text, answer.masks[i].iou_score});
+  write_png(path, draw_overlay(enlarge(image, factor), items));
   return path.string();
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -16,6 +16,7 @@
 #include "lisa/config/dim.hpp"
 #include "lisa/files/atomic_write.hpp"
 #include "lisa/files/json.hpp"
+#include "lisa/files/protobuf_writer.hpp"
 #include "lisa/text/sentencepiece_model.hpp"
 
 namespace lisa {
@@ -30,37 +31,6 @@ inline constexpr std::array<std::string_view, 4> lisa_tokens{"<im_patch>", "<im_
 inline constexpr dim llama_pieces = 32000;
 /// `<unk>`, `<s>`, `</s>` and the bytes.
 inline constexpr dim smallest_model = 3 + 256;
-
-/// Fields of protobuf's wire format, appended.
-class ProtobufWriter {
- public:
-  ProtobufWriter& varint(unsigned field, std::uint64_t value) {
-    number(field << 3U);
-    number(value);
-    return *this;
-  }
-  ProtobufWriter& text(unsigned field, std::string_view value) {
-    number(field << 3U | 2U);
-    number(value.size());
-    content_ += value;
-    return *this;
-  }
-  ProtobufWriter& fixed(unsigned field, float value) {
-    number(field << 3U | 5U);
-    const auto bits = std::bit_cast<std::uint32_t>(value);
-    for (unsigned shift = 0; shift < 32; shift += 8) content_ += static_cast<char>(bits >> shift & 0xFFU);
-    return *this;
-  }
-  [[nodiscard]] const std::string& content() const { return content_; }
-
- private:
-  void number(std::uint64_t value) {
-    for (; value >= 0x80; value >>= 7U) content_ += static_cast<char>(value | 0x80U);
-    content_ += static_cast<char>(value);
-  }
-
-  std::string content_;
-};
 
 inline std::vector<Piece> reserved_pieces() {
   std::vector<Piece> pieces{{"<unk>", 0, Type::unknown}, {"<s>", 0, Type::control}, {"</s>", 0, Type::control}};
@@ -99,14 +69,15 @@ inline std::vector<Piece> all_pieces(const std::vector<std::string>& words, dim 
 inline std::string model_file(const std::vector<Piece>& pieces) {
   ProtobufWriter model;
   for (const Piece& piece : pieces)
-    model.text(1, ProtobufWriter()
-                      .text(1, piece.text)
-                      .fixed(2, piece.score)
-                      .varint(3, static_cast<std::uint64_t>(piece.type))
-                      .content());
-  model.text(2, ProtobufWriter().varint(3, 2).varint(4, pieces.size()).varint(35, 1).content());  // BPE, byte fallback
-  model.text(3, ProtobufWriter().text(1, "identity").varint(3, 1).varint(4, 0).varint(5, 1).content());
-  return model.content();
+    model.bytes(1, ProtobufWriter()
+                       .bytes(1, piece.text)
+                       .fixed32(2, piece.score)
+                       .varint(3, static_cast<std::uint64_t>(piece.type))
+                       .message());
+  // BPE with byte fallback.
+  model.bytes(2, ProtobufWriter().varint(3, 2).varint(4, pieces.size()).varint(35, 1).message());
+  model.bytes(3, ProtobufWriter().bytes(1, "identity").varint(3, 1).varint(4, 0).varint(5, 1).message());
+  return model.message();
 }
 
 inline Json token_object(std::string_view text) {

@@ -10,53 +10,13 @@
 
 #include "lisa/files/append_file.hpp"
 #include "lisa/files/crc32c.hpp"
+#include "lisa/files/protobuf_writer.hpp"
 #include "lisa/image/encode_png.hpp"
 #include "lisa/image/image.hpp"
 
 namespace lisa {
 
 namespace detail {
-
-/// Builds a protocol buffer message field by field.
-class ProtobufWriter {
- public:
-  ProtobufWriter& varint(int field, std::uint64_t value) {
-    key(field, 0);
-    append_varint(value);
-    return *this;
-  }
-  ProtobufWriter& fixed64(int field, double value) {
-    key(field, 1);
-    append_bytes(std::bit_cast<std::uint64_t>(value), 8);
-    return *this;
-  }
-  ProtobufWriter& fixed32(int field, float value) {
-    key(field, 5);
-    append_bytes(std::bit_cast<std::uint32_t>(value), 4);
-    return *this;
-  }
-  ProtobufWriter& bytes(int field, std::string_view value) {
-    key(field, 2);
-    append_varint(value.size());
-    message_ += value;
-    return *this;
-  }
-  [[nodiscard]] const std::string& message() const noexcept { return message_; }
-
- private:
-  void key(int field, int wire_type) {
-    append_varint(static_cast<std::uint64_t>(field) << 3 | static_cast<std::uint64_t>(wire_type));
-  }
-  void append_varint(std::uint64_t value) {
-    for (; value >= 0x80; value >>= 7) message_ += static_cast<char>(value | 0x80);
-    message_ += static_cast<char>(value);
-  }
-  void append_bytes(std::uint64_t value, int count) {
-    for (int i = 0; i < count; ++i) message_ += static_cast<char>(value >> (8 * i));
-  }
-
-  std::string message_;
-};
 
 /// A checksum as TFRecord files store it: rotated and shifted, so that the sum of data that holds sums stays sound.
 [[nodiscard]] constexpr std::uint32_t masked_crc32c(std::uint32_t sum) { return std::rotr(sum, 15) + 0xA282EAD8; }
@@ -84,25 +44,24 @@ class TensorBoardEvents {
   /// Throws IoError.
   TensorBoardEvents(const std::filesystem::path& folder, double seconds, const std::string& suffix)
       : file_(folder / ("events.out.tfevents." + std::to_string(static_cast<std::int64_t>(seconds)) + "." + suffix)) {
-    add(detail::ProtobufWriter().fixed64(wall_time, seconds).bytes(file_version, "brain.Event:2"));
+    add(ProtobufWriter().fixed64(wall_time, seconds).bytes(file_version, "brain.Event:2"));
   }
 
   /// A number of a curve, such as "train/loss". Throws IoError.
   void scalar(const std::string& tag, std::int64_t step, double seconds, double value) {
-    summary(step, seconds,
-            detail::ProtobufWriter().bytes(value_tag, tag).fixed32(simple_value, static_cast<float>(value)));
+    summary(step, seconds, ProtobufWriter().bytes(value_tag, tag).fixed32(simple_value, static_cast<float>(value)));
   }
 
   /// A picture. Throws IoError; InputError for an invalid image.
   void image(const std::string& tag, std::int64_t step, double seconds, const Image& picture) {
     const std::vector<std::uint8_t> png = encode_png(picture);
     const std::string_view content(reinterpret_cast<const char*>(png.data()), png.size());
-    const auto encoded = detail::ProtobufWriter()
+    const auto encoded = ProtobufWriter()
                              .varint(1, static_cast<std::uint64_t>(picture.height))
                              .varint(2, static_cast<std::uint64_t>(picture.width))
                              .varint(3, 3)  // channels: RGB
                              .bytes(4, content);
-    summary(step, seconds, detail::ProtobufWriter().bytes(value_tag, tag).bytes(value_image, encoded.message()));
+    summary(step, seconds, ProtobufWriter().bytes(value_tag, tag).bytes(value_image, encoded.message()));
   }
 
   [[nodiscard]] const std::string& file() const noexcept { return file_.name(); }
@@ -112,14 +71,14 @@ class TensorBoardEvents {
   static constexpr int wall_time = 1, event_step = 2, file_version = 3, event_summary = 5;
   static constexpr int value_tag = 1, simple_value = 2, value_image = 4;
 
-  void summary(std::int64_t step, double seconds, const detail::ProtobufWriter& value) {
-    add(detail::ProtobufWriter()
+  void summary(std::int64_t step, double seconds, const ProtobufWriter& value) {
+    add(ProtobufWriter()
             .fixed64(wall_time, seconds)
             .varint(event_step, static_cast<std::uint64_t>(step))
-            .bytes(event_summary, detail::ProtobufWriter().bytes(1, value.message()).message()));
+            .bytes(event_summary, ProtobufWriter().bytes(1, value.message()).message()));
   }
 
-  void add(const detail::ProtobufWriter& event) { file_.append(detail::tfrecord(event.message())); }
+  void add(const ProtobufWriter& event) { file_.append(detail::tfrecord(event.message())); }
 
   AppendFile file_;
 };
