@@ -190,6 +190,7 @@ struct TabletopOptions {
 void write_world(const TabletopOptions& options) {
   TabletopSettings training;
   training.scene.side = options.side;
+  training.style.naming_answers = true;
   training.questions = options.questions;
   training.seed = options.seed;
   training.scenes = options.training;

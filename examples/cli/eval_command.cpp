@@ -84,6 +84,7 @@ nlohmann::ordered_json request_record(const EvalOptions& options, const DataSet&
 TabletopSettings tabletop_settings(const EvalOptions& options) {
   TabletopSettings settings;
   settings.scene.side = options.side;
+  settings.style.naming_answers = true;
   settings.split = tabletop_split_of(options.tabletop);
   settings.seed = options.scene_seed;
   settings.scenes = options.scenes;

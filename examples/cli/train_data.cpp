@@ -19,6 +19,7 @@ namespace {
 TrainingData tabletop_data(const TrainingDataOptions& options, int image_side, std::uint64_t seed) {
   TabletopSettings settings;
   settings.scene.side = image_side;
+  settings.style.naming_answers = true;
   settings.seed = seed + 1;
   settings.scenes = options.scenes;
   settings.questions = static_cast<int>(options.questions);

@@ -1,6 +1,9 @@
 // `lisa train` of the program built for lisa-tiny: runs, refusals, the plan.
 
+#include <cstddef>
 #include <filesystem>
+#include <numeric>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -153,4 +156,62 @@ TEST_CASE("two processes share a run and leave one log and one checkpoint") {
   for (std::size_t at = log.find("\"samples\":2"); at != std::string::npos; at = log.find("\"samples\":2", at + 1))
     ++steps;
   CHECK(steps == 4);
+}
+
+TEST_CASE("three minutes of training lower the loss by half and find objects") {
+  const TempDir folder;
+  const std::string output = folder / "run";
+  const ProgramRun run = train({"--from-scratch",
+                                "--spec",
+                                "lisa-tiny",
+                                "--train",
+                                "everything",
+                                "--tabletop",
+                                "pretraining",
+                                "--questions",
+                                "6",
+                                "--batch",
+                                "4",
+                                "--accumulation",
+                                "1",
+                                "--steps",
+                                "600",
+                                "--learning-rate",
+                                "1e-3",
+                                "--warmup",
+                                "100",
+                                "--decay",
+                                "cosine",
+                                "--dice-weight",
+                                "2",
+                                "--keep-activations",
+                                "--bf16-products",
+                                "--steps-per-epoch",
+                                "600",
+                                "--val-limit",
+                                "60",
+                                "--threads",
+                                "1",
+                                "--workers",
+                                "1",
+                                "--output",
+                                output});
+  REQUIRE_MESSAGE(run.exit_code == 0, run.err);
+  std::vector<double> losses;
+  double giou = 0;
+  std::istringstream lines(read_text(fs::path(output) / "log.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    const Json entry = parse_json(line, "log");
+    if (entry.contains("loss")) losses.push_back(entry.at("loss"));
+    if (entry.contains("val_giou")) giou = entry.at("val_giou");
+  }
+  REQUIRE(losses.size() == 600);
+  const auto mean = [&](std::size_t begin) {
+    return std::accumulate(losses.begin() + static_cast<std::ptrdiff_t>(begin),
+                           losses.begin() + static_cast<std::ptrdiff_t>(begin + 20), 0.0) /
+           20;
+  };
+  MESSAGE("loss " << mean(0) << ", then " << mean(580) << ", gIoU " << giou);
+  CHECK(mean(580) < 0.5 * mean(0));
+  CHECK(giou > 0.12);
 }

@@ -29,7 +29,9 @@ struct InitialDistribution {
 /// First values of a weight for training from scratch, by its name and shape:
 ///  - vectors: 1 for the scale of a norm, 0 for a bias;
 ///  - linear maps and convolutions: uniform within 1 / sqrt(inputs of one output), the default of PyTorch's layers;
-///  - token embeddings: normal with 1 / sqrt(width), near LLaMA's 0.02 at its widths;
+///  - token embeddings and the maps inside the language model: normal with 1 / sqrt(width), near LLaMA's 0.02 at its
+///    widths. PyTorch's default is little more than half of that, and attention so even that what one word of a long
+///    prompt says hardly reaches the answer;
 ///  - CLIP's class embedding, its positions and those of SAM's encoder: normal with 0.02;
 ///  - SAM's relative positions: 0; its tokens and positional matrix: standard normal (segment_anything/modeling).
 [[nodiscard]] inline InitialDistribution initial_distribution(std::string_view name, const Shape& shape) {
@@ -43,7 +45,7 @@ struct InitialDistribution {
   for (const std::string_view place : {"class_embedding", "position_embedding", "pos_embed"})
     if (contains(place)) return {normal, 0.02};
   if (shape.size() == 1) return {constant, name.ends_with("weight") ? 1.0 : 0.0};
-  if (name.ends_with("embed_tokens.weight")) return {normal, bound(shape[1])};
+  if (name.ends_with("embed_tokens.weight") || name.starts_with("model.layers.")) return {normal, bound(shape[1])};
   // A transposed convolution whose kernel is its stride: an output pixel has one input pixel, [in, out, 2, 2].
   if (contains("output_upscaling")) return {uniform, bound(shape[0])};
   std::int64_t inputs = 1;

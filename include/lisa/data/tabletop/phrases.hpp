@@ -19,8 +19,8 @@ namespace lisa::tabletop {
 /// How questions are put.
 struct QuestionStyle {
   bool held_out_wording = false;  ///< paraphrases that never occur in training
-  /// Single answers of reasoning and knowledge name the object before its mask, "It is the mug, [SEG].", which is not
-  /// the original's wording.
+  /// Answers with one mask name what it shows, "It is the mug, [SEG].", which is not the original's wording: the state
+  /// before the mask then knows what it is about, also where the model had to find that out.
   bool naming_answers = false;
 };
 

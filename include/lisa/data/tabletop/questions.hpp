@@ -64,10 +64,14 @@ namespace question_detail {
 /// A question, or nothing when the scene does not allow it.
 using Maker = std::optional<Question> (*)(const View&);
 
+/// An answer with one mask, which is of `name`.
+[[nodiscard]] inline std::string mask_answer(const View& view, std::string_view name) {
+  return view.style.naming_answers ? filled(naming_answer, "{x}", name) : std::string(one_mask);
+}
 /// A class and the objects that it means.
 [[nodiscard]] inline Question class_question(const View& view, std::string_view name,
                                              std::vector<std::size_t> objects) {
-  return {{{view.ask(ask_class, name), answer(ask_class, name)}}, {std::move(objects)}};
+  return {{{view.ask(ask_class, name), mask_answer(view, name)}}, {std::move(objects)}};
 }
 /// Only words.
 [[nodiscard]] inline Question text_question(const View& view, const Wording& wording, std::string_view x,
@@ -122,9 +126,8 @@ template <FactMaker make>
 [[nodiscard]] std::optional<Question> by_fact(const View& view) {
   const auto fact = make(view);
   if (!fact) return std::nullopt;
-  const std::string reply =
-      view.style.naming_answers ? filled(naming_answer, "{x}", view.kind(fact->object).name) : std::string(one_mask);
-  return Question{{{with_request(view, fact->sentence), reply}}, {{fact->object}}};
+  return Question{{{with_request(view, fact->sentence), mask_answer(view, view.kind(fact->object).name)}},
+                  {{fact->object}}};
 }
 
 /// The same with a reason.
@@ -133,7 +136,7 @@ template <FactMaker make>
   const auto fact = make(view);
   if (!fact) return std::nullopt;
   return Question{{{fact->sentence + " " + std::string(view.random.pick(explanatory_requests)),
-                    std::string(one_mask) + " " + fact->reason}},
+                    mask_answer(view, view.kind(fact->object).name) + " " + fact->reason}},
                   {{fact->object}}};
 }
 
