@@ -34,6 +34,7 @@
 #include "tests/support/bad_input.hpp"
 #include "tests/support/child_process.hpp"
 #include "tests/support/temp_dir.hpp"
+#include "tests/train/process_roles.hpp"
 
 #undef CHECK
 #undef CHECK_EQ
@@ -47,15 +48,17 @@
 using lisa::ProcessGroup;
 using lisa::ProcessPlace;
 using lisa::test::ChildProcess;
+using lisa::test::end_of_patience;
+using lisa::test::Environment;
+using lisa::test::free_port;
+using lisa::test::Listener;
+using lisa::test::patience;
+using lisa::test::run_role;
+using lisa::test::start;
 using lisa::test::TempDir;
-using Environment = std::map<std::string, std::string>;
+using lisa::test::variable;
 
 namespace {
-
-std::optional<std::string> variable(const std::string& name) {
-  const char* const value = std::getenv(name.c_str());
-  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-}
 
 lisa::EnvironmentLookup among(Environment variables) {
   return [variables = std::move(variables)](const std::string& name) -> std::optional<std::string> {
@@ -63,76 +66,6 @@ lisa::EnvironmentLookup among(Environment variables) {
     return found == variables.end() ? std::nullopt : std::optional(found->second);
   };
 }
-
-/// A listening socket on a free port of this machine.
-class Listener {
- public:
-  Listener() : socket_(::socket(AF_INET6, SOCK_STREAM, 0)) {
-    sockaddr_in6 address{};
-    address.sin6_family = AF_INET6;
-    address.sin6_addr = in6addr_any;
-    socklen_t size = sizeof address;
-    if (::bind(socket_, reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(socket_, 1) != 0 ||
-        ::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size) != 0)
-      throw std::runtime_error("no free port");
-    port_ = ntohs(address.sin6_port);
-  }
-  ~Listener() { ::close(socket_); }
-  Listener(const Listener&) = delete;
-  Listener& operator=(const Listener&) = delete;
-  [[nodiscard]] std::string port() const { return std::to_string(port_); }
-
- private:
-  int socket_;
-  int port_ = 0;
-};
-
-std::string free_port() { return Listener().port(); }
-
-constexpr lisa::GroupPatience patience{.join = std::chrono::seconds(60),
-                                       .operation = std::chrono::seconds(6),
-                                       .heartbeat = std::chrono::milliseconds(250)};
-
-/// The part of a process in a test: joins, works, prints what went wrong, ends.
-[[noreturn]] void run_role(const std::function<void(ProcessGroup&)>& work) {
-  std::signal(SIGPIPE, SIG_IGN);
-  c10::initLogging();  // reads TORCH_CPP_LOG_LEVEL
-  int code = 0;
-  try {
-    lisa::GroupPatience with = patience;
-    if (const auto join = variable("TEST_JOIN_MS")) with.join = std::chrono::milliseconds(std::stoi(*join));
-    const auto group = lisa::join_process_group(lisa::process_place(variable), with);
-    work(*group);
-  } catch (const lisa::Error& error) {
-    std::printf("ERROR %s\n", error.what());
-    code = 3;
-  } catch (const std::exception& error) {
-    std::printf("OTHER %s\n", error.what());
-    code = 4;
-  }
-  std::fflush(stdout);
-  ::_exit(code);
-}
-
-/// Starts the processes of a group; each runs the test case again, in the given role.
-std::vector<ChildProcess> start(const std::string& test_case, int count, const std::string& port, const TempDir& folder,
-                                const std::function<Environment(int rank)>& role) {
-  std::vector<ChildProcess> processes;
-  for (int rank = 0; rank < count; ++rank) {
-    Environment environment{{"RANK", std::to_string(rank)},
-                            {"WORLD_SIZE", std::to_string(count)},
-                            {"MASTER_ADDR", "127.0.0.1"},
-                            {"MASTER_PORT", port},
-                            {"OMP_NUM_THREADS", "1"},
-                            {"TORCH_CPP_LOG_LEVEL", "FATAL"},
-                            {"TEST_FOLDER", folder.path().string()}};
-    for (const auto& [name, value] : role(rank)) environment[name] = value;
-    processes.emplace_back(test_case, environment, folder / ("output-" + port + "-" + std::to_string(rank)));
-  }
-  return processes;
-}
-
-constexpr double end_of_patience = 120;  // a process that hangs, whatever the machine's load
 
 // A small problem: samples are numbers, the loss of one depends on three parameters; "rare" has a gradient only for
 // samples 3 and 7, "never" has none, and "twice" gets its gradient in several parts.

@@ -1,0 +1,97 @@
+// Whole runs among several processes.
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "lisa/train/training_run.hpp"
+#include "tests/support/temp_dir.hpp"
+#include "tests/train/process_roles.hpp"
+#include "tests/train/run_spec.hpp"
+// After libtorch, whose logging defines CHECK.
+#undef CHECK
+#undef CHECK_EQ
+#undef CHECK_NE
+#undef CHECK_LT
+#undef CHECK_LE
+#undef CHECK_GT
+#undef CHECK_GE
+#include <doctest/doctest.h>
+
+using namespace lisa;
+using namespace lisa::test;
+
+namespace {
+
+/// A run whose steps take four images, whatever the number of processes. What adapters drop depends on the process, so
+/// none train here.
+TrainingOutcome train(ProcessGroup& group, const std::filesystem::path& folder, bool sharded) {
+  TrainingRunOptions options = run_options(folder);
+  options.trainer.parts = everything;
+  options.trainer.sharded_states = sharded;
+  options.batch = 2 / group.size();
+  options.state_sums = false;
+  const auto loaded = run_model(/*seed=*/static_cast<std::uint64_t>(7 + group.rank()));  // rank 0's weights count
+  const DataSet validation = corner_data(5);
+  return run_training(*loaded, shuffled(corner_data(10), 3), &validation, options, group);
+}
+
+std::vector<double> logged(const std::filesystem::path& folder, const char* field) {
+  std::vector<double> values;
+  std::istringstream lines(read_text(folder / "log.jsonl"));
+  for (std::string line; std::getline(lines, line);)
+    if (const Json entry = parse_json(line, "log"); entry.contains(field)) values.push_back(entry.at(field));
+  return values;
+}
+
+/// Largest difference of a group's tensors in two runs' last states, relative to each tensor's largest value.
+double difference(const std::filesystem::path& a, const std::filesystem::path& b, const char* group) {
+  const auto one = read_newest_train_state(a / "states"), other = read_newest_train_state(b / "states");
+  std::map<std::string, at::Tensor> by_name;
+  for (const auto& [name, tensor] : other->state.tensors.at(group)) by_name[name] = tensor;
+  double worst = 0;
+  for (const auto& [name, tensor] : one->state.tensors.at(group)) {
+    const double scale = std::max(tensor.abs().max().item<double>(), 1e-3);
+    worst = std::max(worst, tensor.sub(by_name.at(name)).abs().max().item<double>() / scale);
+  }
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("a run of two processes takes the steps of one process with twice the batch") {
+  if (const auto folder = variable("TEST_FOLDER"))
+    run_role([&](ProcessGroup& group) {
+      for (const bool sharded : {false, true}) {
+        train(group, std::filesystem::path(*folder) / (sharded ? "sharded" : "whole"), sharded);
+        group.barrier();
+      }
+    });
+  const TempDir folder;
+  std::vector<ChildProcess> processes =
+      start("a run of two processes takes the steps of one process with twice the batch", 2, free_port(), folder,
+            [](int) { return Environment{}; });
+  for (ChildProcess& process : processes) {
+    const bool ended_well = process.wait(end_of_patience) == 0;
+    CHECK_MESSAGE(ended_well, process.output());
+  }
+  SingleProcess single;
+  train(single, folder / "single", false);
+  const std::vector<double> losses = logged(folder / "single", "loss");
+  REQUIRE(losses.size() == 6);
+  for (const char* const run : {"whole", "sharded"}) {
+    CAPTURE(run);
+    const std::vector<double> found = logged(folder / run, "loss");
+    REQUIRE(found.size() == losses.size());
+    for (std::size_t i = 0; i < losses.size(); ++i) CHECK(found[i] == doctest::Approx(losses[i]).epsilon(2e-5));
+    CHECK(logged(folder / run, "samples") == std::vector<double>(6, 4));
+    CHECK(logged(folder / run, "val_giou").size() == 2);
+    // Sums of fp32 in another order; AdamW divides small gradients by their own size.
+    CHECK(difference(folder / "single", folder / run, "weights") < 2e-3);
+    CHECK(difference(folder / "single", folder / run, "first_moment") < 2e-3);
+  }
+  CHECK(difference(folder / "whole", folder / "sharded", "weights") == 0);
+}
