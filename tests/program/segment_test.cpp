@@ -109,10 +109,11 @@ TEST_CASE("segment answers into files and a dump that holds every recorded level
 
 TEST_CASE("--json prints records and nothing else; a job list continues where it stopped") {
   const TempDir folder;
-  write_text(folder / "jobs.jsonl", "{\"image\": \"" + golden + "/a1/a1.png\", \"prompt\": \"" + dog_question +
+  const std::string images = fs::absolute(golden).string();  // other paths count from the job list's folder
+  write_text(folder / "jobs.jsonl", "{\"image\": \"" + images + "/a1/a1.png\", \"prompt\": \"" + dog_question +
                                         "\", \"id\": \"dog\"}\n{\"image\": \"missing.png\", \"prompt\": \"x\"}\n"
                                         "{\"image\": \"" +
-                                        golden + "/a3/a3.png\", \"prompt\": \"Describe it.\"}\n");
+                                        images + "/a3/a3.png\", \"prompt\": \"Describe it.\"}\n");
   const std::vector<std::string> jobs{
       "--jobs", (folder / "jobs.jsonl").string(), "--output", (folder / "out").string(), "--max-new-tokens", "20",
       "--json"};
