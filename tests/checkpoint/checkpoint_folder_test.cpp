@@ -1,6 +1,5 @@
 // torch-free
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -13,6 +12,7 @@
 #include "lisa/checkpoint/checkpoint_folder.hpp"
 #include "lisa/checkpoint/sharded_writer.hpp"
 #include "tests/support/bad_input.hpp"
+#include "tests/support/ordinary_user.hpp"
 #include "tests/support/temp_dir.hpp"
 
 #include <doctest/doctest.h>
@@ -217,13 +217,23 @@ TEST_CASE("missing and unreadable files are named (row 52)") {
   CHECK(lisa::test::broken_promises(
             {.row = "missing", .kind = ErrorKind::io, .file = "nowhere.bin", .words = {"cannot open"}},
             [&] { static_cast<void>(lisa::open_checkpoint(folder / "nowhere.bin")); }) == "");
-  if (::geteuid() != 0) {  // permissions do not bind the superuser
-    write_shard(folder / "model.safetensors", {"a"});
-    fs::permissions(folder / "model.safetensors", fs::perms::none);
+  const auto denied = [](const std::string& row, const fs::path& path, const std::string& what) {
     CHECK(lisa::test::broken_promises(
-              {.row = "52", .kind = ErrorKind::io, .file = "model.safetensors", .words = {"Permission denied"}},
-              [&] { static_cast<void>(lisa::open_checkpoint(folder.path())); }) == "");
-  }
+              {.row = row, .kind = ErrorKind::io, .file = "model.safetensors", .words = {what, "Permission denied"}},
+              [&] {
+                const lisa::test::OrdinaryUser user;
+                static_cast<void>(lisa::open_checkpoint(path));
+              }) == "");
+  };
+  write_shard(folder / "model.safetensors", {"a"});
+  fs::permissions(folder.path(), fs::perms(0755));
+  fs::permissions(folder / "model.safetensors", fs::perms::none);
+  denied("52 file", folder.path(), "cannot open");
+  fs::create_directory(folder / "closed");
+  write_shard(folder / "closed" / "model.safetensors", {"a"});
+  fs::permissions(folder / "closed", fs::perms(0444));
+  denied("52 folder without x", folder / "closed", "cannot look for it");
+  fs::permissions(folder / "closed", fs::perms::owner_all);
 }
 
 TEST_CASE("a sharded checkpoint is read from its folder or its index") {

@@ -252,13 +252,16 @@ inline void report_unlisted_shards(const std::filesystem::path& folder, const Sh
 
 }  // namespace detail
 
-/// Names of the checkpoint files that a folder holds, in the order of preference (`checkpoint_file_names`).
+/// Names of the checkpoint files that a folder holds, in the order of preference (`checkpoint_file_names`). Throws
+/// IoError when the folder may not be looked into.
 [[nodiscard]] inline std::vector<std::string> find_checkpoint_files(const std::filesystem::path& folder) {
   std::vector<std::string> names;
   for (const std::string_view name : checkpoint_file_names) {
     std::error_code error;
     const auto status = std::filesystem::symlink_status(folder / name, error);
-    if (!error && status.type() != std::filesystem::file_type::not_found) names.emplace_back(name);
+    if (status.type() == std::filesystem::file_type::not_found) continue;
+    if (error) throw IoError(shown_path(folder / name), "", "cannot look for it: " + error.message());
+    names.emplace_back(name);
   }
   return names;
 }

@@ -39,7 +39,7 @@ inline constexpr std::array<std::string_view, 150> ade20k_classes{
   return classes;
 }
 
-/// ADE20K below LISA's data folder `root`: ade20k/images/<split>/*.jpg, ade20k/annotations/<split>/*.png.
+/// ADE20K below LISA's data folder `root`: `ade20k/images/<split>/*.jpg`, `ade20k/annotations/<split>/*.png`.
 /// @param split "training" or "validation"
 /// @throws IoError, FormatError when folders or label files are missing
 [[nodiscard]] inline SemanticFiles ade20k_files(const std::filesystem::path& root, const std::string& split) {

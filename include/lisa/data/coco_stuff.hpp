@@ -43,7 +43,7 @@ inline constexpr std::array<std::string_view, 182> coco_stuff_classes{
   return classes;
 }
 
-/// COCO-Stuff below LISA's data folder `root`: cocostuff/<split>/*.png, pictures in coco/<split>/*.jpg.
+/// COCO-Stuff below LISA's data folder `root`: `cocostuff/<split>/*.png`, pictures in `coco/<split>/*.jpg`.
 /// @param split "train2017" or "val2017"
 /// @throws IoError, FormatError when folders or pictures are missing
 [[nodiscard]] inline SemanticFiles coco_stuff_files(const std::filesystem::path& root, const std::string& split) {

@@ -39,9 +39,9 @@ namespace lisa {
   return classes;
 }
 
-/// Mapillary Vistas 2.0 below LISA's data folder `root`: mapillary/config_v2.0.json, <split>/v2.0/labels/*.png,
-/// <split>/images/*.jpg. Every class may be asked for, the void ones too, as in the original (LISA
-/// utils/sem_seg_dataset.py).
+/// Mapillary Vistas 2.0 below LISA's data folder `root`: `mapillary/config_v2.0.json`,
+/// `<split>/v2.0/labels/*.png` and `<split>/images/*.jpg` beside it. Every class may be asked for, the void ones too,
+/// as in the original (LISA utils/sem_seg_dataset.py).
 /// @param split "training" or "validation"
 /// @throws IoError, FormatError when files are missing or the configuration is wrong
 [[nodiscard]] inline SemanticFiles mapillary_files(const std::filesystem::path& root, const std::string& split) {

@@ -8,7 +8,7 @@
 namespace lisa {
 
 /// PACO-LVIS (Ramanathan et al., CVPR 2023) below LISA's data folder `root`:
-/// vlpart/paco/annotations/paco_lvis_v1_<split>.json, pictures below coco/.
+/// `vlpart/paco/annotations/paco_lvis_v1_<split>.json`, pictures below coco/.
 /// @param split "train", "val" or "test"
 /// @throws IoError, LimitError, FormatError as `read_annotated_objects`
 [[nodiscard]] inline AnnotatedObjects paco_lvis_objects(const std::filesystem::path& root, const std::string& split) {

@@ -8,7 +8,7 @@
 namespace lisa {
 
 /// PASCAL-Part (Chen et al., CVPR 2014) as VLPart prepares it, below LISA's data folder `root`:
-/// vlpart/pascal_part/<split>.json, pictures in vlpart/pascal_part/VOCdevkit/VOC2010/JPEGImages.
+/// `vlpart/pascal_part/<split>.json`, pictures in vlpart/pascal_part/VOCdevkit/VOC2010/JPEGImages.
 /// @param split "train" or "val"
 /// @throws IoError, LimitError, FormatError as `read_annotated_objects`
 [[nodiscard]] inline AnnotatedObjects pascal_part_objects(const std::filesystem::path& root, const std::string& split) {

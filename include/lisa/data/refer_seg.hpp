@@ -283,9 +283,9 @@ inline void read_references(const std::filesystem::path& folder, const ReferName
 }  // namespace detail
 
 /// RefCLEF, RefCOCO, RefCOCO+, RefCOCOg or gRefCOCO as LISA trains on them (utils/refer_seg_dataset.py): below
-/// `base`/refer_seg, <data>/instances.json and refs(<splitter>).p, pictures in images/mscoco/images/train2014 (RefCLEF:
-/// images/saiapr_tc-12). A sample is an image with up to `options.sentences` of the sentences about it, a conversation
-/// each. A sentence of gRefCOCO may refer to several objects, whose mask is their union, or to none.
+/// `base`/refer_seg, `<data>/instances.json` and `refs(<splitter>).p`, pictures in images/mscoco/images/train2014
+/// (RefCLEF: images/saiapr_tc-12). A sample is an image with up to `options.sentences` of the sentences about it, a
+/// conversation each. A sentence of gRefCOCO may refer to several objects, whose mask is their union, or to none.
 /// @param name  "refcoco|unc|train": data set, splitter, split
 /// @throws FormatError with every defect of a file; InputError, IoError, LimitError
 [[nodiscard]] inline OpenedDataSet refer_training(const std::filesystem::path& base, const std::string& name,

@@ -34,7 +34,7 @@ struct SemanticFiles {
   std::string name;  ///< "ade20k|training"
   std::filesystem::path image_folder;
   std::filesystem::path label_folder;
-  std::vector<std::string> stems;    ///< of <image_folder>/<stem>.jpg and <label_folder>/<stem>.png
+  std::vector<std::string> stems;    ///< of `<image_folder>/<stem>.jpg` and `<label_folder>/<stem>.png`
   std::vector<std::string> classes;  ///< name of class i
   LabelClasses class_of_label{};     ///< classes beyond `classes` are errors of a label file
 };

@@ -117,7 +117,7 @@ class VqaReader {
 }  // namespace detail
 
 /// LLaVA-Instruct's conversations about pictures, which have no masks, as LISA trains on them (utils/vqa_dataset.py):
-/// `base`/llava_dataset/<name>.json and pictures in `base`/coco/train2017. The file is read item by item; the texts
+/// below `base`, `llava_dataset/<name>.json` and pictures in `coco/train2017`. The file is read item by item; the texts
 /// stay in memory, pictures are read with their sample.
 /// @param name  "llava_instruct_150k"
 /// @throws FormatError with every defect of the file; InputError, IoError, LimitError

@@ -39,7 +39,7 @@ namespace detail {
 /// framework/summary.proto). Every event is a record of its own and complete on return.
 class TensorBoardEvents {
  public:
-  /// Makes `folder`/events.out.tfevents.<seconds>.<suffix>; TensorBoard reads all such files of a folder together.
+  /// Makes `events.out.tfevents.SECONDS.SUFFIX` in `folder`; TensorBoard reads all such files of a folder together.
   /// @param seconds wall-clock time, as seconds since 1970, that the file's name and first event carry
   /// Throws IoError.
   TensorBoardEvents(const std::filesystem::path& folder, double seconds, const std::string& suffix)
