@@ -4,6 +4,7 @@
 
 #include <array>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -125,7 +126,7 @@ std::unique_ptr<ModelSession> open_model(const ModelOptions& options) {
 void add_answer_options(CLI::App& command, AnswerOptions& options) {
   const auto group = "Answer";
   command.add_option("--max-new-tokens", options.max_new_tokens, "longest answer")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, std::numeric_limits<int>::max()))
       ->capture_default_str()
       ->group(group);
   command.add_option("--temperature", options.temperature, "0 is greedy")->capture_default_str()->group(group);

@@ -47,14 +47,18 @@ std::vector<Job> collect_jobs(const SegmentOptions& options) {
   return jobs_for_images(options.images, options.prompt);
 }
 
-/// What an answer depends on: a record with an equal request needs no second run.
+/// What an answer and its files depend on: a record with an equal request needs no second run.
 nlohmann::ordered_json request_record(const Job& job, const SegmentOptions& options) {
   return {{"model", options.model.model},
+          {"vision_tower", options.model.vision_tower},
+          {"sam", options.model.sam},
           {"adapter", options.model.adapter},
+          {"spec", options.model.spec},
           {"image", job.image},
           {"prompt", job.prompt},
           {"conversation", options.model.conversation},
           {"dtype", options.model.dtype},
+          {"fp32_positional_encoding", options.model.fp32_positional_encoding},
           {"max_new_tokens", options.answer.max_new_tokens},
           {"temperature", options.answer.temperature},
           {"top_p", options.answer.top_p},
@@ -62,7 +66,10 @@ nlohmann::ordered_json request_record(const Job& job, const SegmentOptions& opti
           {"seed", options.answer.seed},
           {"segmentation", options.answer.segmentation},
           {"stop", options.answer.stop},
-          {"force_answer", options.force_answer}};
+          {"force_answer", options.force_answer},
+          {"logits", options.logits},
+          {"polygons", options.polygons},
+          {"overlay", !options.no_overlay}};
 }
 
 /// Answers jobs one after another; the image of the job before is kept.
@@ -137,25 +144,26 @@ class JobRunner {
 
 /// Several jobs: finished ones are skipped, a failing one does not stop the others.
 void run_all(JobRunner& runner, const std::vector<Job>& jobs, const SegmentOptions& options) {
-  Progress progress("answered", jobs.size());
-  std::size_t failed = 0, skipped = 0;
-  for (std::size_t i = 0; i < jobs.size(); ++i) {
-    progress.update(i, jobs[i].id);
-    if (!options.overwrite && runner.is_done(jobs[i])) {
-      ++skipped;
-      continue;
-    }
+  // Sorted out before the first answer: skipped jobs take no time, and would promise an end that is too near.
+  std::vector<const Job*> left;
+  for (const Job& job : jobs)
+    if (options.overwrite || !runner.is_done(job)) left.push_back(&job);
+  if (left.size() < jobs.size())
+    print_warning(std::to_string(jobs.size() - left.size()) + " of " + std::to_string(jobs.size()) +
+                  " jobs were answered by an earlier run and are skipped (--overwrite answers them anew)");
+  if (left.empty()) return;
+  Progress progress("answered", left.size());
+  std::size_t failed = 0;
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    progress.update(i, left[i]->id);
     try {
-      runner.run(jobs[i]);
+      runner.run(*left[i]);
     } catch (const Error& error) {
       ++failed;
-      print_error(jobs[i].id + ": " + error.what());
+      print_error(left[i]->id + ": " + error.what());
     }
   }
-  progress.update(jobs.size());
-  if (skipped > 0)
-    print_warning(std::to_string(skipped) + " of " + std::to_string(jobs.size()) +
-                  " jobs were answered by an earlier run and skipped (--overwrite answers them anew)");
+  progress.update(left.size());
   if (failed > 0) {
     print_error(std::to_string(failed) + " of " + std::to_string(jobs.size()) +
                 " jobs failed; the same command retries them");

@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lisa/checkpoint/archive.hpp"
@@ -63,6 +65,12 @@ std::vector<std::string> files_in(const fs::path& folder) {
 
 std::size_t lines_of(const std::string& text) {
   return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+std::size_t count_of(const std::string& text, const std::string& part) {
+  std::size_t count = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
 }
 
 double largest_difference(const at::Tensor& a, const at::Tensor& b) {
@@ -128,8 +136,79 @@ TEST_CASE("--json prints records and nothing else; a job list continues where it
   CHECK_MESSAGE(second.exit_code == 0, second.err);
   CHECK(lines_of(second.out) == 1);
   CHECK(segment(jobs + std::vector<std::string>{"--overwrite"}).out.size() > second.out.size());
-  // Another question under the same id is another request.
+  // Another question under the same id is another request, and so are other files.
   CHECK(lines_of(segment(jobs + std::vector<std::string>{"--seed", "1"}).out) == 3);
+  CHECK(lines_of(segment(jobs + std::vector<std::string>{"--seed", "1", "--logits"}).out) == 3);
+  CHECK(fs::exists(folder / "out/dog_logits.safetensors"));
+}
+
+TEST_CASE("a pattern names every image that it matches; how far the work is goes to standard error, without colours") {
+  const TempDir folder;
+  fs::copy(golden + "/a1/a1.png", folder / "b.png");
+  fs::copy(golden + "/a3/a3.png", folder / "a.png");
+  const std::vector<std::string> request{
+      "--image",  (folder / "*.png").string(), "--prompt", dog_question, "--force-answer", "It is [SEG] .", "--json",
+      "--output", (folder / "out").string()};
+  const ProgramRun run = segment(request);
+  CHECK(run.exit_code == 0);
+  REQUIRE(lines_of(run.out) == 2);
+  const std::size_t second = run.out.find('\n') + 1;
+  for (const auto& [line, id] : {std::pair{run.out.substr(0, second), "a"}, std::pair{run.out.substr(second), "b"}}) {
+    const Json record = Json::parse(line);
+    CHECK(record.at("id") == id);
+    CHECK(record.at("answer") == "It is [SEG] .");
+    CHECK(record.at("masks").size() == 1);
+  }
+  CHECK(run.err.find("answered 2/2, ") != std::string::npos);
+  CHECK(run.err.find('\x1b') == std::string::npos);
+
+  // What an earlier run has answered is no part of the work that is left.
+  fs::copy(folder / "a.png", folder / "c.png");
+  const ProgramRun more = segment(request);
+  CHECK(lines_of(more.out) == 1);
+  CHECK(more.err.find("2 of 3 jobs") != std::string::npos);
+  CHECK(more.err.find("answered 1/1, ") != std::string::npos);
+}
+
+TEST_CASE("twenty questions about an image take no more memory than the first") {
+  const TempDir folder;
+  std::string jobs;
+  for (int i = 0; i < 20; ++i)
+    jobs += Json{{"image", fs::absolute(golden + "/a1/a1.png").string()},
+                 {"prompt", "What is it? (" + std::to_string(i) + ")"},
+                 {"id", std::to_string(i)}}
+                .dump() +
+            "\n";
+  write_text(folder / "jobs.jsonl", jobs);
+  const ProgramRun run = segment({"--jobs", (folder / "jobs.jsonl").string(), "--force-answer", "[SEG]....", "--output",
+                                  (folder / "out").string(), "--json"});
+  REQUIRE_MESSAGE(run.exit_code == 0, run.err);
+  std::vector<std::int64_t> peaks;
+  std::istringstream lines(run.out);
+  for (std::string line; std::getline(lines, line);)
+    peaks.push_back(Json::parse(line).at("peak_memory_bytes").get<std::int64_t>());
+  REQUIRE(peaks.size() == 20);
+  // The keys and values of one question would be 0.5 MB, those of all of them 10 MB.
+  CHECK(peaks.back() - peaks.front() < (4 << 20));
+}
+
+TEST_CASE("every command explains itself, with examples") {
+  for (const std::string command :
+       {"segment", "chat", "eval", "data check", "data show", "info", "convert", "random"}) {
+    CAPTURE(command);
+    std::vector<std::string> arguments;
+    std::istringstream words(command);
+    for (std::string word; words >> word;) arguments.push_back(word);
+    const ProgramRun run = run_program(LISA_PROGRAM, arguments + std::vector<std::string>{"--help"});
+    CHECK(run.exit_code == 0);
+    CHECK(run.err.empty());
+    CHECK(run.out.find("Example") != std::string::npos);
+    CHECK(run.out.find("  lisa " + command + " ") != std::string::npos);
+  }
+  const ProgramRun all = run_program(LISA_PROGRAM, {"--help"});
+  for (const char* code :
+       {"Exit codes: 0", "1 fault", "2 wrong", "3 file", "4 broken", "5 files", "6 unusable", "7 refused", "8 some"})
+    CHECK_MESSAGE(all.out.find(code) != std::string::npos, code);
 }
 
 TEST_CASE("an unusable request is one line on standard error, an exit code and no file") {
@@ -162,6 +241,9 @@ TEST_CASE("an unusable request is one line on standard error, an exit code and n
        with_model("segment", {"--image", image, "--prompt", "x", "--temperature", "-1", "--output", out}), 6,
        "temperature"},
       {"unknown option", with_model("segment", {"--bogus"}), 2, "bogus"},
+      {"no answer wanted",
+       with_model("segment", {"--image", image, "--prompt", "x", "--max-new-tokens", "0", "--output", out}), 2,
+       "--max-new-tokens: Value 0 not in range 1 to "},
       {"unknown dtype", with_model("segment", {"--image", image, "--prompt", "x", "--dtype", "fp7", "--output", out}),
        6, "fp7"},
       {"another kind of model",
@@ -183,6 +265,8 @@ TEST_CASE("an unusable request is one line on standard error, an exit code and n
     CHECK(run.exit_code == row.exit_code);
     CAPTURE(run.err);
     CHECK(run.err.find(row.words) != std::string::npos);
+    // One line, below it its list of defects; an option that the parser refuses brings the advice to ask for help.
+    CHECK(lines_of(run.err) - count_of(run.err, "\n  ") == (row.exit_code == 2 ? 2 : 1));
     CHECK(run.err.find("#0") == std::string::npos);  // no stack trace
     CHECK(run.out.empty());
     CHECK(files_in(out).empty());
