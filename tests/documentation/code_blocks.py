@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """code_blocks.py compile PAGE      prints one C++ file with all blocks of a page, every specification instantiated
+code_blocks.py statements PAGE      prints one C++ file with each block of a page as the body of a function
 code_blocks.py contains PAGE FILE   exits 1 unless one block of the page is the file's text"""
 
 import pathlib
@@ -21,6 +22,15 @@ def main(arguments):
         print("#include <ATen/ops/conv2d.h>\n" + code)
         for name in specifications:
             print(f"template class lisa::Lisa<{name}>;\ntemplate class lisa::Predictor<{name}>;")
+        return 0
+    if len(arguments) == 2 and arguments[0] == "statements":
+        blocks = cpp_blocks(arguments[1])
+        if not blocks:
+            print(f"{arguments[1]}: no block", file=sys.stderr)
+            return 1
+        print("#include <iostream>\n#include <lisa/lisa.hpp>\n")
+        for number, block in enumerate(blocks):
+            print(f"void block_{number}();\nvoid block_{number}() {{\n{block}}}")
         return 0
     if len(arguments) == 3 and arguments[0] == "contains":
         if pathlib.Path(arguments[2]).read_text(encoding="utf-8") in cpp_blocks(arguments[1]):
