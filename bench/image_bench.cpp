@@ -1,7 +1,14 @@
-// Pictures in and out: decoding, preprocessing, masks. bench/compare/preprocess.py and mask_output.py measure Pillow
-// and PyTorch on the same sizes. OMP_NUM_THREADS sets the number of threads.
+// Pictures in and out: decoding, preprocessing, masks; beside preprocessing, plain ATen with its own resampling, which
+// is near Pillow's and not equal to it. bench/compare/preprocess.py and mask_output.py measure Pillow and PyTorch on
+// the same sizes. OMP_NUM_THREADS sets the number of threads.
 
+#include <ATen/ops/_upsample_bicubic2d_aa.h>
+#include <ATen/ops/_upsample_bilinear2d_aa.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/tensor.h>
 #include <benchmark/benchmark.h>
+#include <c10/core/InferenceMode.h>
 
 #include <cmath>
 #include <cstddef>
@@ -111,6 +118,14 @@ void write_png_picture(benchmark::State& state) {
 }
 BENCHMARK(write_png_picture)->Apply(sizes);
 
+/// Bytes of the picture and of the `side` x `side` floats of each channel that become of it.
+void count_preprocessed(benchmark::State& state, std::int64_t side) {
+  const std::int64_t bytes = 3 * state.range(0) * state.range(1) + 3 * side * side * 4;
+  state.counters["GB/s"] =
+      benchmark::Counter(static_cast<double>(bytes) * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+  count_pixels(state);
+}
+
 void sam_preprocess(benchmark::State& state) {
   const Image image = photo(size_of(state));
   const SamPreprocess config;
@@ -120,9 +135,36 @@ void sam_preprocess(benchmark::State& state) {
     normalize_planes(pixels.resized, level_table(config), config.side, out.data());
     benchmark::ClobberMemory();
   }
-  count_pixels(state);
+  count_preprocessed(state, config.side);
 }
 BENCHMARK(sam_preprocess)->Apply(sizes);
+
+/// The picture as ATen's resampling takes it: [1, 3, H, W] whose memory lies [1, H, W, 3].
+at::Tensor as_tensor(Image& image) {
+  return at::from_blob(image.pixels.data(), {1, image.height, image.width, 3}, at::kByte).permute({0, 3, 1, 2});
+}
+
+/// One number for each channel, [3, 1, 1].
+template <class Channels>
+at::Tensor per_channel(const Channels& channels) {
+  return at::tensor(at::ArrayRef<float>(channels.data(), channels.size())).view({3, 1, 1});
+}
+
+void sam_preprocess_plain(benchmark::State& state) {
+  const c10::InferenceMode inference;
+  Image image = photo(size_of(state));
+  const SamPreprocess config;
+  const at::Tensor pixels = as_tensor(image), mean = per_channel(config.mean), deviation = per_channel(config.std);
+  const ImageSize size = longest_side_size(image.size(), config.side);
+  for (auto _ : state) {
+    const at::Tensor resized = at::_upsample_bilinear2d_aa(pixels, {size.height, size.width}, false);
+    const at::Tensor normal = resized.to(at::kFloat).sub(mean).div(deviation);
+    benchmark::DoNotOptimize(
+        at::constant_pad_nd(normal, {0, config.side - size.width, 0, config.side - size.height}).contiguous());
+  }
+  count_preprocessed(state, config.side);
+}
+BENCHMARK(sam_preprocess_plain)->Apply(sizes);
 
 void sam_resize(benchmark::State& state) {
   const Image image = photo(size_of(state));
@@ -139,9 +181,25 @@ void clip_preprocess(benchmark::State& state) {
     normalize_planes(clip_pixels(image, config), level_table(config), config.crop, out.data());
     benchmark::ClobberMemory();
   }
-  count_pixels(state);
+  count_preprocessed(state, config.crop);
 }
 BENCHMARK(clip_preprocess)->Apply(sizes);
+
+void clip_preprocess_plain(benchmark::State& state) {
+  const c10::InferenceMode inference;
+  Image image = photo(size_of(state));
+  const ClipPreprocess config;
+  const at::Tensor pixels = as_tensor(image), mean = per_channel(config.mean), deviation = per_channel(config.std);
+  const ImageSize size = shortest_edge_size(image.size(), config.shortest_edge);
+  for (auto _ : state) {
+    const at::Tensor resized = at::_upsample_bicubic2d_aa(pixels, {size.height, size.width}, false);
+    const at::Tensor crop = resized.narrow(2, (size.height - config.crop) / 2, config.crop)
+                                .narrow(3, (size.width - config.crop) / 2, config.crop);
+    benchmark::DoNotOptimize(crop.to(at::kFloat).mul(config.rescale_factor).sub(mean).div(deviation).contiguous());
+  }
+  count_preprocessed(state, config.crop);
+}
+BENCHMARK(clip_preprocess_plain)->Apply(sizes);
 
 void mask_of_logits(benchmark::State& state) {
   const ImageSize size = size_of(state);
