@@ -2,7 +2,9 @@
 #include "lisa/image/overlay.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -31,7 +33,65 @@ Color pixel(const Image& image, int x, int y) {
   return {p[0], p[1], p[2]};
 }
 
+using Vector = std::array<double, 3>;
+using Matrix = std::array<Vector, 3>;
+
+Vector product(const Matrix& matrix, const Vector& v) {
+  Vector out{};
+  for (std::size_t i = 0; i < 3; ++i) out[i] = matrix[i][0] * v[0] + matrix[i][1] * v[1] + matrix[i][2] * v[2];
+  return out;
+}
+
+/// A colour of sRGB as light, and as somebody sees it whose cones work as the matrix says.
+Vector seen(const Color& color, const Matrix& eyes) {
+  Vector light{};
+  for (std::size_t i = 0; i < 3; ++i) {
+    const double level = color[i] / 255.0;
+    light[i] = level <= 0.04045 ? level / 12.92 : std::pow((level + 0.055) / 1.055, 2.4);
+  }
+  light = product(eyes, light);
+  for (double& value : light) value = std::clamp(value, 0.0, 1.0);
+  return light;
+}
+
+/// CIE 1976 L*a*b* of light in sRGB's primaries, white of D65.
+Vector lab(const Vector& light) {
+  constexpr Matrix to_xyz{
+      {{0.4124564, 0.3575761, 0.1804375}, {0.2126729, 0.7151522, 0.0721750}, {0.0193339, 0.1191920, 0.9503041}}};
+  Vector f = product(to_xyz, light);
+  f[0] /= 0.95047;
+  f[2] /= 1.08883;
+  for (double& value : f) value = value > 0.008856 ? std::cbrt(value) : 7.787 * value + 16.0 / 116;
+  return {116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])};
+}
+
 }  // namespace
+
+TEST_CASE("the colours stay apart for readers with any form of colour blindness") {
+  struct Eyes {
+    const char* name;
+    Matrix matrix;
+  };
+  // Complete protanopia, deuteranopia and tritanopia: Machado, Oliveira and Fernandes (2009), severity 1.
+  for (const Eyes& eyes :
+       {Eyes{"normal", {{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}}},
+        Eyes{"protanopia",
+             {{{0.152286, 1.052583, -0.204868}, {0.114503, 0.786281, 0.099216}, {-0.003882, -0.048116, 1.051998}}}},
+        Eyes{"deuteranopia",
+             {{{0.367322, 0.860646, -0.227968}, {0.280085, 0.672501, 0.047413}, {-0.011820, 0.042940, 0.968881}}}},
+        Eyes{"tritanopia",
+             {{{1.255528, -0.076749, -0.178779}, {-0.078411, 0.930809, 0.147602}, {0.004733, 0.691367, 0.303900}}}}}) {
+    CAPTURE(eyes.name);
+    for (std::size_t i = 0; i < overlay_palette.size(); ++i)
+      for (std::size_t j = 0; j < i; ++j) {
+        CAPTURE(i);
+        CAPTURE(j);
+        const Vector a = lab(seen(overlay_palette[i], eyes.matrix)), b = lab(seen(overlay_palette[j], eyes.matrix));
+        // A distance of 2.3 is just noticed.
+        CHECK(std::hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]) > 10);
+      }
+  }
+}
 
 TEST_CASE("masks are tinted in their colours, the rest of the picture stays") {
   const ImageSize size{400, 600};
