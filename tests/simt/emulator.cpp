@@ -418,7 +418,7 @@ Report detail::launch(Memory& memory, const lisa::cuda::LaunchGeometry& geometry
   if (geometry.shared_bytes < 0 || geometry.shared_bytes > most_shared_bytes)
     throw std::invalid_argument("found " + std::to_string(geometry.shared_bytes) +
                                 " bytes of shared memory, expected up to 227 KiB");
-  if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.y > most_blocks_yz || grid.z > most_blocks_yz)
+  if (grid.x < 0 || grid.y < 0 || grid.z < 0 || grid.y > most_blocks_yz || grid.z > most_blocks_yz)
     throw std::invalid_argument("found a grid with an extent that cannot be launched");
   return Launch(memory, geometry, thread, arguments, options).run();
 }

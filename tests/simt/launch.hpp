@@ -45,8 +45,9 @@ Report launch(Memory& memory, const lisa::cuda::LaunchGeometry& geometry, const 
 
 }  // namespace detail
 
-/// Runs `kernel` for every thread of the grid, block after block. Kernels must be in a source file of their own that is
-/// compiled with -fsanitize=thread, so that their accesses to memory are seen (see sanitizer_callbacks.cpp).
+/// Runs `kernel` for every thread of the grid, block after block; an empty grid is nothing to do. Kernels must be in a
+/// source file of their own that is compiled with -fsanitize=thread, so that their accesses to memory are seen (see
+/// sanitizer_callbacks.cpp).
 /// @throws std::invalid_argument for a geometry that no GPU would start
 template <class Argument>
 Report launch(Memory& memory, const lisa::cuda::LaunchGeometry& geometry, void (*kernel)(const Argument&),

@@ -103,7 +103,7 @@ TEST_CASE("simt: geometries that no GPU starts are refused") {
   };
   refused({{1, 1, 1}, 48, 0});
   refused({{1, 1, 1}, 1056, 0});
-  refused({{0, 1, 1}, 32, 0});
+  refused({{-1, 1, 1}, 32, 0});
   refused({{1, 70000, 1}, 32, 0});
   refused({{1, 1, 1}, 32, 227 * 1024 + 1});
 }

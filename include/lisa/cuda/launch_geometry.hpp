@@ -1,5 +1,7 @@
 #pragma once
 
+#include "lisa/cuda/device_function.hpp"
+
 namespace lisa::cuda {
 
 /// Blocks of a launch along each axis.
@@ -17,7 +19,7 @@ struct LaunchGeometry {
 };
 
 /// Quotient rounded up, for numerators of at least 0.
-[[nodiscard]] constexpr int ceil_div(int numerator, int denominator) {
+[[nodiscard]] LISA_HOST_DEVICE constexpr int ceil_div(int numerator, int denominator) {
   return (numerator + denominator - 1) / denominator;
 }
 
