@@ -17,6 +17,7 @@ ALLOWED = {
     "files": {"base"},
     "config": {"base"},
     "cpu": {"base", "config"},
+    "cuda": {"base", "config"},
     "nn": {"base", "config", "cpu"},
     "llm": {"base", "config", "nn", "cpu"},
     "vision": {"base", "config", "nn", "cpu"},
@@ -38,7 +39,7 @@ UMBRELLA = "lisa/lisa.hpp"
 VERSION = "lisa/version.hpp"
 
 # Untrusted bytes are parsed without libtorch in reach: whole rooms, and the parsers of mixed rooms.
-TORCH_FREE_ROOMS = {"base", "config", "files", "data"}
+TORCH_FREE_ROOMS = {"base", "config", "cuda", "files", "data"}
 TORCH_FREE_HEADERS = {
     "lisa/checkpoint/checkpoint_folder.hpp",
     "lisa/checkpoint/finite.hpp",
@@ -64,7 +65,7 @@ def read_includes(root):
     return {
         path.relative_to(root).as_posix(): INCLUDE.findall(path.read_text(encoding="utf-8"))
         for path in sorted((root / "lisa").rglob("*"))
-        if path.suffix in {".hpp", ".cuh"}
+        if path.suffix in {".hpp", ".cuh", ".cu"}
     }
 
 
@@ -137,6 +138,7 @@ def self_test():
         ("checkpoint/sideways.hpp", '#include "lisa/model/lisa.hpp"', "an arrow upwards"),
         ("nn/umbrella.hpp", '#include "lisa/lisa.hpp"', "an arrow upwards"),
         ("base/tensor.hpp", "#include <c10/core/Device.h>", "free of libtorch"),
+        ("cuda/kernel.cu", "#include <ATen/core/Tensor.h>", "free of libtorch"),
         ("nn/everything.hpp", "#  include <ATen/ATen.h>", "single operators"),
         ("nn/brackets.hpp", "#include <lisa/nn/parameter.hpp>", 'expected "lisa/nn/parameter.hpp"'),
         ("nn/missing.hpp", '#include "lisa/nn/absent.hpp"', "does not exist"),
