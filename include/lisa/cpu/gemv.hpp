@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "lisa/cpu/bfloat16.hpp"
+#include "lisa/cpu/processor.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -83,12 +84,6 @@ __attribute__((target("avx2,fma"))) inline float bf16_dot_avx2(const Bf16Bits* a
   const float whole = sum_of_lanes(_mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3)));
   return whole + bf16_dot_portable(a + i, b + i, n - i);
 }
-
-[[nodiscard]] inline bool has_avx512_bf16() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bf16");
-}
-[[nodiscard]] inline bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 #endif
 

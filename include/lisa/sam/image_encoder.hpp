@@ -2,7 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/conv2d.h>
-#include <ATen/ops/empty_like.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
 
@@ -15,6 +15,7 @@
 #include "lisa/nn/layer_norm_2d.hpp"
 #include "lisa/nn/linear.hpp"
 #include "lisa/nn/parameter.hpp"
+#include "lisa/sam/fused_relative_attention.hpp"
 #include "lisa/sam/relative_attention.hpp"
 #include "lisa/sam/relative_position.hpp"
 #include "lisa/sam/window.hpp"
@@ -35,18 +36,8 @@ struct SamImageAttention {
   /// x [B, g, g, hidden] -> [B, g, g, hidden]; `side` is the attention's side in tokens.
   [[nodiscard]] at::Tensor forward(const at::Tensor& x, dim side) const {
     const at::Tensor projected = qkv.forward(x);  // [B, g, g, 3 * hidden]
-    const at::Tensor rel_h = relative_positions(rel_pos_h, side), rel_w = relative_positions(rel_pos_w, side);
-    at::Tensor out = at::empty_like(x);
-    for (const WindowRun& rows : window_runs(x.size(1), side)) {
-      for (const WindowRun& columns : window_runs(x.size(2), side)) {
-        const at::Tensor windows = windows_of(projected, rows, columns, 3);
-        const at::Tensor q = windows.select(0, 0).contiguous().view({-1, rows.extent, columns.extent, head_dim(C)});
-        const at::Tensor k = keys(windows, 1, side), v = keys(windows, 2, side);
-        const at::Tensor attended = relative_attention(q, k, v, rel_h, rel_w);
-        windows_of(out, rows, columns, 1).select(0, 0).copy_(attended.view(windows.sizes().slice(1)));
-      }
-    }
-    return proj.forward(out);
+    const auto fused = fused_relative_attention<head_dim(C)>(projected, qkv.bias, rel_pos_h, rel_pos_w, side);
+    return proj.forward(fused ? *fused : attend_by_windows(projected, side));
   }
 
   template <class Visitor>
@@ -58,6 +49,23 @@ struct SamImageAttention {
   }
 
  private:
+  /// The same attention in ATen's operators, projected [B, g, g, 3 * hidden] -> [B, g, g, hidden].
+  [[nodiscard]] at::Tensor attend_by_windows(const at::Tensor& projected, dim side) const {
+    const at::Tensor rel_h = relative_positions(rel_pos_h, side), rel_w = relative_positions(rel_pos_w, side);
+    at::Tensor out =
+        at::empty({projected.size(0), projected.size(1), projected.size(2), C.hidden}, projected.options());
+    for (const WindowRun& rows : window_runs(projected.size(1), side)) {
+      for (const WindowRun& columns : window_runs(projected.size(2), side)) {
+        const at::Tensor windows = windows_of(projected, rows, columns, 3);
+        const at::Tensor q = windows.select(0, 0).contiguous().view({-1, rows.extent, columns.extent, head_dim(C)});
+        const at::Tensor k = keys(windows, 1, side), v = keys(windows, 2, side);
+        const at::Tensor attended = relative_attention(q, k, v, rel_h, rel_w);
+        windows_of(out, rows, columns, 1).select(0, 0).copy_(attended.view(windows.sizes().slice(1)));
+      }
+    }
+    return out;
+  }
+
   /// View of the windows of two runs, [B, g, g, parts * hidden] -> [parts, B, ny, nx, heads, h, w, head_dim].
   static at::Tensor windows_of(const at::Tensor& tokens, const WindowRun& rows, const WindowRun& columns, dim parts) {
     return tokens.narrow(1, rows.start, rows.count * rows.extent)

@@ -1,0 +1,19 @@
+#pragma once
+
+namespace lisa::cpu {
+
+#if defined(__x86_64__)
+
+/// Whether this processor has AVX2 with fused multiply-add.
+[[nodiscard]] inline bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+/// Whether this processor has AVX-512 with products of bfloat16 pairs.
+[[nodiscard]] inline bool has_avx512_bf16() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512bf16");
+}
+
+#endif
+
+}  // namespace lisa::cpu
