@@ -234,6 +234,25 @@ TEST_CASE("the vision tower must be there and fit") {
   CHECK(contains(error_of<MismatchError>(golden_checkpoint, options), "config.json"));
 }
 
+TEST_CASE("the vision tower's folder may be named by config.json, beside its files or by a path") {
+  const TempDir folder;
+  const fs::path model = folder / "model";
+  write_golden_checkpoint(model, golden_tensors("model_a"));
+  LoadOptions options = golden_options();
+  options.vision_tower.clear();
+  std::string named = "openai/clip-vit-large-patch14";
+  for (const fs::path& tower : {model / "tower", folder / "elsewhere"}) {
+    fs::copy(golden_tower, tower);
+    const std::string name = tower.parent_path() == model ? "tower" : tower.string();
+    edit(model / "config.json", "\"mm_vision_tower\": \"" + named, "\"mm_vision_tower\": \"" + name);
+    named = name;
+    CAPTURE(name);
+    CHECK(answer_a1(load<GoldenSpec>(model.string(), options)).answer_ids == answer_a1(golden_model()).answer_ids);
+    fs::remove_all(tower);
+    CHECK(contains(error_of<InputError>(model.string(), options), "--vision-tower"));
+  }
+}
+
 TEST_CASE("a vocabulary of another size is refused") {
   const TempDir folder;
   write_golden_checkpoint(folder / "model", golden_tensors("model_a"));
@@ -274,7 +293,7 @@ TEST_CASE("the vision tower may stand inside the checkpoint") {
   CHECK(answer_a1(model).answer_ids == answer_a1(golden_model()).answer_ids);
 }
 
-TEST_CASE("SAM's weights may come from its own file") {
+TEST_CASE("SAM's weights may come from its own file, beside base weights of LLaVA") {
   const TempDir folder;
   const std::string prefix = "model.visual_model.";
   Tensors rest = golden_tensors("model_a");
@@ -290,6 +309,7 @@ TEST_CASE("SAM's weights may come from its own file") {
   write_golden_checkpoint(folder / "model", rest);
   write_torch_file(folder / "sam.pth", sam);
   const std::string path = (folder / "model").string();
+  edit(folder / "model" / "config.json", "LISAForCausalLM", "LlavaLlamaForCausalLM");  // as the base weights say
   CHECK(contains(error_of<MismatchError>(path), "model.visual_model.image_encoder.pos_embed"));
   LoadOptions options = golden_options();
   options.sam = (folder / "sam.pth").string();
