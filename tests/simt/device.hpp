@@ -109,6 +109,7 @@ struct Device {
   }
 
   static float exp2(float x) { return std::exp2(x); }
+  static int unknown(int value) { return value; }
   static float rounded_product(float a, float b) { return a * b; }
   static float rounded_sum(float a, float b) { return a + b; }
   static int popcount(std::uint32_t bits) { return __builtin_popcount(bits); }

@@ -112,6 +112,12 @@ struct GpuDevice {
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
   }
+  /// The same value, of which the compiler knows nothing: what a loop derives from it is computed in the loop, not kept
+  /// in registers from before it.
+  static __device__ __forceinline__ int unknown(int value) {
+    asm volatile("" : "+r"(value));
+    return value;
+  }
   /// Rounded once: never contracted into a fused multiply-add.
   static __device__ __forceinline__ float rounded_product(float a, float b) { return __fmul_rn(a, b); }
   static __device__ __forceinline__ float rounded_sum(float a, float b) { return __fadd_rn(a, b); }

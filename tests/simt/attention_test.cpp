@@ -1,0 +1,276 @@
+// torch-free
+#include <cmath>
+#include <cstdint>
+#include <random>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "attention_kernels.hpp"
+#include "attention_reference.hpp"
+#include "device.hpp"
+#include "launch.hpp"
+
+//
+#include <doctest/doctest.h>
+
+using namespace simt;
+using lisa::cuda::Bf16;
+using lisa::cuda::Fp16;
+using lisa::cuda::LaunchGeometry;
+using lisa::cuda::RelativeAttentionArguments;
+using lisa::cuda::WindowAttentionArguments;
+
+namespace {
+
+struct Grid {
+  int batch, heads, height, width;
+};
+
+template <class Element>
+float as_float(Element value) {
+  if constexpr (std::is_same_v<Element, Bf16>) return from_bf16(value.bits);
+  if constexpr (std::is_same_v<Element, Fp16>) return from_fp16(value.bits);
+}
+
+/// Random values that Element holds, as Element and as float.
+template <class Element>
+struct Values {
+  std::vector<Element> elements;
+  std::vector<float> floats;
+
+  Values(std::size_t count, float deviation, unsigned seed) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal(0.0F, deviation);
+    for (std::size_t i = 0; i < count; ++i) {
+      const float value = normal(random);
+      elements.push_back(std::is_same_v<Element, Bf16> ? Element{to_bf16(value)} : Element{to_fp16(value)});
+      floats.push_back(as_float(elements.back()));
+    }
+  }
+};
+
+template <class Element>
+constexpr ElementRounding rounding_of = std::is_same_v<Element, Bf16> ? bf16_rounding : fp16_rounding;
+
+std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
+/// Inputs as the encoder has them: q, k and v beside each other in one projection [batch, tokens, 3, heads, head_dim],
+/// and the output [batch, tokens, heads, head_dim].
+template <class Element, int head_dim>
+struct Problem {
+  Grid grid;
+  int rows, columns;  // of the position tables: of the grid or of a window
+  Values<Element> projection, rel_h, rel_w, padding;
+  Memory memory;
+  RelativeAttentionArguments<Element> arguments{};
+
+  Problem(const Grid& g, int table_rows, int table_columns)
+      : grid(g),
+        rows(table_rows),
+        columns(table_columns),
+        projection(at(g.batch * g.height * g.width * 3 * g.heads * head_dim), 1.0F, 1),
+        rel_h(at((2 * table_rows - 1) * head_dim), 0.3F, 2),
+        rel_w(at((2 * table_columns - 1) * head_dim), 0.3F, 3),
+        padding(at(2 * g.heads * head_dim), 1.0F, 4) {
+    const int tokens = g.height * g.width, width = g.heads * head_dim;
+    const Element* const qkv = memory.input(projection.elements, "qkv");
+    arguments.q = qkv;
+    arguments.k = qkv + width;
+    arguments.v = qkv + 2 * width;
+    arguments.rel_h = memory.input(rel_h.elements, "rel_h");
+    arguments.rel_w = memory.input(rel_w.elements, "rel_w");
+    arguments.out = memory.output<Element>(at(g.batch * tokens * width), "out");
+    arguments.batch_stride = std::int64_t{tokens} * 3 * width;
+    arguments.token_stride = 3 * width;
+    arguments.head_stride = arguments.out_head_stride = head_dim;
+    arguments.out_batch_stride = std::int64_t{tokens} * width;
+    arguments.out_token_stride = width;
+    arguments.scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
+    arguments.batch = g.batch;
+    arguments.heads = g.heads;
+    arguments.grid_height = g.height;
+    arguments.grid_width = g.width;
+    arguments.head_dim = head_dim;
+  }
+
+  /// part 0: q, 1: k, 2: v
+  [[nodiscard]] const float* token(int part, int image, int y, int x, int head) const {
+    return projection.floats.data() +
+           at((((image * grid.height + y) * grid.width + x) * 3 + part) * grid.heads * head_dim + head * head_dim);
+  }
+  [[nodiscard]] ReferenceKey key(int image, int head, int y, int x, int row_distance, int column_distance) const {
+    const bool inside = y < grid.height && x < grid.width;
+    const float* const pad = padding.floats.data() + at(head * head_dim);
+    return {inside ? token(1, image, y, x, head) : pad,
+            inside ? token(2, image, y, x, head) : pad + at(grid.heads * head_dim),
+            rel_h.floats.data() + at((row_distance + rows - 1) * head_dim),
+            rel_w.floats.data() + at((column_distance + columns - 1) * head_dim)};
+  }
+
+  /// The largest error over its bound among one query's outputs.
+  [[nodiscard]] double worst(int image, int head, int y, int x, const std::vector<ReferenceKey>& keys,
+                             int rescalings) const {
+    const ReferenceRow expected = attention_reference(token(0, image, y, x, head), keys, head_dim, arguments.scale,
+                                                      rescalings, rounding_of<Element>);
+    const Element* const found = arguments.out + image * arguments.out_batch_stride +
+                                 (y * grid.width + x) * arguments.out_token_stride + head * arguments.out_head_stride;
+    double worst = 0;
+    for (std::size_t i = 0; i < head_dim; ++i) {
+      const double error = std::fabs(as_float(found[i]) - expected.out[i]) / expected.bound[i];
+      if (!(error <= worst)) worst = error;  // keeps a NaN
+    }
+    return worst;
+  }
+};
+
+/// @param query_rows how many rows of queries are launched; all others must stay unwritten
+template <class Element, int head_dim>
+void check_global(const Grid& grid, Schedule schedule, int query_rows = 0) {
+  CAPTURE(grid.height);
+  CAPTURE(grid.width);
+  CAPTURE(head_dim);
+  Problem<Element, head_dim> problem(grid, grid.height, grid.width);
+  REQUIRE(lisa::cuda::global_attention_refusal(problem.arguments) == nullptr);
+  LaunchGeometry geometry = lisa::cuda::global_attention_geometry(problem.arguments);
+  const int launched = query_rows == 0 ? grid.height : query_rows;
+  geometry.grid.x = launched;
+  const Report report =
+      launch(problem.memory, geometry, global_attention<Element, head_dim>, problem.arguments, {schedule, 4, 2});
+  REQUIRE_MESSAGE(report.clean(), report.text());
+  CHECK(problem.memory.unwritten_bytes(problem.arguments.out) ==
+        at(grid.batch * (grid.height - launched) * grid.width * grid.heads * head_dim) * sizeof(Element));
+  double worst = 0;
+  for (int image = 0; image < grid.batch; ++image)
+    for (int head = 0; head < grid.heads; ++head)
+      for (int y = 0; y < launched; ++y)
+        for (int x = 0; x < grid.width; ++x) {
+          std::vector<ReferenceKey> keys;
+          for (int ky = 0; ky < grid.height; ++ky)
+            for (int kx = 0; kx < grid.width; ++kx) keys.push_back(problem.key(image, head, ky, kx, y - ky, x - kx));
+          const double error = problem.worst(image, head, y, x, keys, grid.height);
+          if (!(error <= worst)) worst = error;
+        }
+  CHECK(worst <= 1.0);
+}
+
+template <class Element, int head_dim, int side>
+void check_window(const Grid& grid, Schedule schedule) {
+  CAPTURE(grid.height);
+  CAPTURE(grid.width);
+  CAPTURE(head_dim);
+  Problem<Element, head_dim> problem(grid, side, side);
+  const Element* const padding = problem.memory.input(problem.padding.elements, "padding");
+  const WindowAttentionArguments<Element> arguments{problem.arguments, padding, padding + grid.heads * head_dim, side};
+  if (side == lisa::cuda::sam_window_side) REQUIRE(lisa::cuda::window_attention_refusal(arguments) == nullptr);
+  const Report report = launch(problem.memory, lisa::cuda::window_attention_geometry<side>(arguments),
+                               window_attention<Element, head_dim, side>, arguments, {schedule, 6, 2});
+  REQUIRE_MESSAGE(report.clean(), report.text());
+  CHECK(problem.memory.unwritten_bytes(problem.arguments.out) == 0);
+  double worst = 0;
+  for (int image = 0; image < grid.batch; ++image)
+    for (int head = 0; head < grid.heads; ++head)
+      for (int y = 0; y < grid.height; ++y)
+        for (int x = 0; x < grid.width; ++x) {
+          const int top = y / side * side, left = x / side * side;
+          std::vector<ReferenceKey> keys;
+          for (int ky = top; ky < top + side; ++ky)
+            for (int kx = left; kx < left + side; ++kx)
+              keys.push_back(problem.key(image, head, ky, kx, y - ky, x - kx));
+          const double error = problem.worst(image, head, y, x, keys, 2);
+          if (!(error <= worst)) worst = error;
+        }
+  CHECK(worst <= 1.0);
+}
+
+}  // namespace
+
+TEST_CASE("global_attention: within the bound of its roundings around every edge of a tile, under every schedule") {
+  for (const Schedule schedule : schedules) {
+    check_global<Bf16, 80>({1, 1, 1, 1}, schedule);
+    check_global<Bf16, 80>({1, 1, 2, 17}, schedule);
+    check_global<Bf16, 80>({1, 1, 3, 64}, schedule);
+    check_global<Bf16, 64>({1, 1, 2, 63}, schedule);
+    check_global<Fp16, 80>({1, 1, 4, 16}, schedule);
+    check_global<Fp16, 64>({2, 2, 2, 15}, schedule);
+  }
+  for (const int width : {7, 8, 9, 31, 32, 33, 47, 48, 49}) check_global<Bf16, 64>({1, 1, 2, width}, Schedule::random);
+  check_global<Bf16, 80>({2, 3, 3, 5}, Schedule::random);
+}
+
+TEST_CASE("global_attention: SAM's grid of 64 x 64, one row of queries") {
+  check_global<Bf16, 80>({1, 1, 64, 64}, Schedule::forward, 1);
+  check_global<Fp16, 64>({1, 1, 64, 64}, Schedule::random, 1);
+}
+
+TEST_CASE("global_attention: no images are no launch") { check_global<Bf16, 80>({0, 1, 2, 2}, Schedule::forward); }
+
+TEST_CASE("global_attention: what it can't do is refused in words") {
+  Problem<Bf16, 64> problem({1, 1, 2, 2}, 2, 2);
+  REQUIRE(lisa::cuda::global_attention_refusal(problem.arguments) == nullptr);
+  const auto refused = [&](auto change, const char* words) {
+    auto a = problem.arguments;
+    change(a);
+    const char* const refusal = lisa::cuda::global_attention_refusal(a);
+    REQUIRE(refusal != nullptr);
+    CHECK(std::string(refusal).find(words) != std::string::npos);
+  };
+  refused([](auto& a) { a.head_dim = 128; }, "64 or 80");
+  refused([](auto& a) { a.grid_height = 0; }, "1 to 64 tokens");
+  refused([](auto& a) { a.grid_height = 65; }, "1 to 64 tokens");
+  refused([](auto& a) { a.grid_width = 0; }, "1 to 64 tokens");
+  refused([](auto& a) { a.grid_width = 65; }, "1 to 64 tokens");
+  refused([](auto& a) { a.batch = -1; }, "65535 images");
+  refused([](auto& a) { a.batch = 65536; }, "65535 images");
+  refused([](auto& a) { a.heads = 0; }, "65535 heads");
+  refused([](auto& a) { a.heads = 65536; }, "65535 heads");
+  refused([](auto& a) { a.scale = 0; }, "positive");
+  refused([](auto& a) { a.scale = NAN; }, "positive");
+  refused([](auto& a) { ++a.q; }, "q, k and v");
+  refused([](auto& a) { ++a.k; }, "q, k and v");
+  refused([](auto& a) { ++a.v; }, "q, k and v");
+  refused([](auto& a) { a.batch_stride += 4; }, "q, k and v");
+  refused([](auto& a) { a.token_stride += 4; }, "q, k and v");
+  refused([](auto& a) { a.head_stride += 4; }, "q, k and v");
+  refused([](auto& a) { ++a.out; }, "out must");
+  refused([](auto& a) { a.out_batch_stride += 4; }, "out must");
+  refused([](auto& a) { a.out_token_stride += 4; }, "out must");
+  refused([](auto& a) { a.out_head_stride += 4; }, "out must");
+  refused([](auto& a) { ++a.rel_h; }, "tables");
+  refused([](auto& a) { ++a.rel_w; }, "tables");
+}
+
+TEST_CASE("window_attention: within the bound of its roundings in whole and clipped windows, under every schedule") {
+  for (const Schedule schedule : schedules) {
+    check_window<Bf16, 80, 14>({1, 1, 15, 20}, schedule);
+    check_window<Fp16, 64, 14>({1, 1, 14, 13}, schedule);
+    check_window<Bf16, 80, 5>({1, 2, 12, 5}, schedule);
+  }
+  check_window<Bf16, 64, 14>({2, 2, 1, 1}, Schedule::random);
+  check_window<Fp16, 80, 14>({1, 1, 8, 16}, Schedule::random);
+  check_window<Bf16, 80, 5>({2, 1, 4, 11}, Schedule::random);
+}
+
+TEST_CASE("window_attention: no images are no launch") {
+  check_window<Bf16, 80, 14>({0, 1, 15, 20}, Schedule::forward);
+}
+
+TEST_CASE("window_attention: what it can't do is refused in words") {
+  Problem<Bf16, 64> problem({1, 1, 2, 2}, 14, 14);
+  const Bf16* const padding = problem.memory.input(problem.padding.elements, "padding");
+  const WindowAttentionArguments<Bf16> good{problem.arguments, padding, padding + 64, 14};
+  REQUIRE(lisa::cuda::window_attention_refusal(good) == nullptr);
+  const auto refused = [&](auto change, const char* words) {
+    auto a = good;
+    change(a);
+    const char* const refusal = lisa::cuda::window_attention_refusal(a);
+    REQUIRE(refusal != nullptr);
+    CHECK(std::string(refusal).find(words) != std::string::npos);
+  };
+  refused([](auto& a) { a.window_side = 7; }, "side of 14");
+  refused([](auto& a) { a.attention.grid_height = 0; }, "1 to 4096");
+  refused([](auto& a) { a.attention.grid_width = 4097; }, "1 to 4096");
+  refused([](auto& a) { ++a.key_padding; }, "padding");
+  refused([](auto& a) { ++a.value_padding; }, "padding");
+  refused([](auto& a) { a.attention.head_dim = 96; }, "64 or 80");
+}
