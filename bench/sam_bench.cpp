@@ -14,6 +14,7 @@
 
 #include "bench/matrix_products.hpp"
 #include "bench/random_weights.hpp"
+#include "lisa/model/mask_bits.hpp"
 #include "lisa/sam/image_encoder.hpp"
 #include "lisa/sam/mask_decoder.hpp"
 #include "lisa/sam/prompt_encoder.hpp"
@@ -148,6 +149,13 @@ void masks_as_logits(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(mask_logits(c.masks, side, c.resized, c.original));
 }
 
+/// Straight to bits, as answers have them.
+void masks_as_bits(benchmark::State& state) {
+  const c10::InferenceMode inference;
+  const MaskCase c(state);
+  for (auto _ : state) benchmark::DoNotOptimize(mask_bits(c.masks.select(1, 0), side, c.resized, c.original));
+}
+
 /// Thresholded, with stability scores.
 void masks_as_bools(benchmark::State& state) {
   const c10::InferenceMode inference;
@@ -199,6 +207,7 @@ BENCHMARK(mask_decoder_plain_products<sam_vit_h, at::kBFloat16>)->Apply(prompts)
 BENCHMARK(mask_decoder<sam_vit_h, at::kFloat>)->Apply(prompts);
 BENCHMARK(mask_decoder_plain_products<sam_vit_h, at::kFloat>)->Apply(prompts);
 BENCHMARK(masks_as_logits)->Apply(pictures);
+BENCHMARK(masks_as_bits)->Apply(pictures);
 BENCHMARK(masks_as_bools)->Apply(pictures);
 BENCHMARK(masks_plain)->Apply(pictures);
 

@@ -142,7 +142,7 @@ class OpenQuestion {
 
   void add_masks(const at::Tensor& hidden, const std::vector<dim>& indices) {
     Stopwatch watch;
-    auto [masks, tensors] = make_masks(model_, *question_.image, hidden, indices, answer_.times);
+    auto [masks, tensors] = make_masks(model_, *question_.image, hidden, indices, trace() != nullptr, answer_.times);
     for (AnswerMask& mask : masks) {
       if (question_.options->on_mask) question_.options->on_mask(mask);
       answer_.masks.push_back(std::move(mask));
