@@ -1,6 +1,6 @@
 #include "lisa/model/save_model.hpp"
 
-#include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
 
 #include <string>
 #include <vector>
@@ -50,8 +50,8 @@ TEST_CASE("a saved model is a checkpoint that answers as before, its tower found
 TEST_CASE("adapters are folded into what is saved, and stay in the model") {
   LoadedModel<AdaptedSpec> loaded = load<AdaptedSpec>(golden_checkpoint, golden_options());
   static_cast<void>(initialise_adapters(loaded.model, 1));
-  loaded.model.llm.for_each_adapter([](const std::string& name, at::Tensor& value, const Shape&) {
-    if (name.ends_with("lora_B.weight")) value = at::ones_like(value).mul(0.05);
+  loaded.model.llm.for_each_adapter([](const std::string& name, at::Tensor& value, const Shape& shape) {
+    if (name.ends_with("lora_B.weight")) value = at::full(shape, 0.05, value.options());
   });
   const TempDir folder;
   save_model(folder.path(), loaded.model, golden_files());
@@ -70,7 +70,7 @@ TEST_CASE("weights are saved in the dtype asked for, which config.json names") {
   save_model<GoldenSpec>(folder.path(), golden_model().model, golden_files(at::kBFloat16));
   CHECK(read_json(folder / "config.json").at("torch_dtype") == "bfloat16");
   const LoadedModel<GoldenSpec> loaded = load<GoldenSpec>(folder.path().string());
-  CHECK(loaded.model.llm.lm_head.weight.scalar_type() == at::kBFloat16);
+  CHECK((loaded.model.llm.lm_head.weight.scalar_type() == at::kBFloat16));
 }
 
 TEST_CASE("a model that is not complete is not saved") {
