@@ -15,20 +15,33 @@
 namespace lisa::program {
 namespace {
 
-/// The tabletop world's scenes, drawn when they are read. Validation has scenes and a seed of its own.
-TrainingData tabletop_data(const TrainingDataOptions& options, int image_side, std::uint64_t seed) {
-  TabletopSettings settings;
-  settings.scene.side = image_side;
-  settings.style.naming_answers = true;
-  settings.seed = seed + 1;
-  settings.scenes = options.scenes;
-  settings.questions = static_cast<int>(options.questions);
-  settings.shares = options.tabletop == "reasoning" ? tabletop_reasoning_shares() : tabletop_pretraining_shares();
-  TabletopSettings held_out = settings;
+/// The tabletop world's scenes, drawn when they are read. Reasoning comes mixed with as many scenes of pretraining, as
+/// LISA mixes ReasonSeg with the rest, so that what was learnt before stays. Validation has scenes of its own.
+TrainingData tabletop_data(const TrainingDataOptions& options, int image_side, std::uint64_t samples_per_epoch,
+                           std::uint64_t seed) {
+  TabletopSettings pretraining;
+  pretraining.scene.side = image_side;
+  pretraining.style.naming_answers = true;
+  pretraining.seed = seed + 1;
+  pretraining.scenes = options.scenes;
+  pretraining.questions = static_cast<int>(options.questions);
+  TabletopSettings held_out = pretraining;
   held_out.split = TabletopSplit::scenes;
   held_out.scenes = options.validation_limit;
   held_out.shares = tabletop_mask_shares();
-  TrainingData data{.source = shuffled(tabletop_data_set(settings), seed), .validation = {}, .warnings = {}};
+  TrainingData data;
+  if (options.tabletop == "reasoning") {
+    TabletopSettings reasoning = pretraining;
+    reasoning.questions = 1;  // a scene is a sample, as an image of ReasonSeg is
+    reasoning.shares = tabletop_reasoning_shares();
+    pretraining.scenes = TrainingDataOptions().scenes;
+    pretraining.seed = seed + 2;
+    data.source = mixture({{.name = "reasoning", .weight = 1, .sets = {tabletop_data_set(reasoning)}},
+                           {.name = "pretraining", .weight = 1, .sets = {tabletop_data_set(pretraining)}}},
+                          samples_per_epoch, seed);
+  } else {
+    data.source = shuffled(tabletop_data_set(pretraining), seed);
+  }
   if (options.validation_limit > 0) data.validation = tabletop_data_set(held_out);
   return data;
 }
@@ -97,8 +110,10 @@ void add_training_data_options(CLI::App& command, TrainingDataOptions& options) 
       ->capture_default_str()
       ->group(group);
   command
-      .add_option("--tabletop", options.tabletop,
-                  "the built-in world in place of files: pretraining (facts in words only) or reasoning")
+      .add_option(
+          "--tabletop", options.tabletop,
+          "the built-in world in place of files: pretraining (facts in words only), or reasoning, one question about "
+          "each of --scenes, mixed with pretraining")
       ->check(CLI::IsMember({"pretraining", "reasoning"}))
       ->group(group);
   command.add_option("--scenes", options.scenes, "of the built-in world")
@@ -123,8 +138,8 @@ TrainingData open_training_data(const TrainingDataOptions& options, int image_si
     throw InputError(
         "data", found_expected(options.data.empty() ? "neither --data nor --tabletop" : "both --data and --tabletop",
                                "one of the two"));
-  TrainingData data =
-      options.data.empty() ? tabletop_data(options, image_side, seed) : files_data(options, samples_per_epoch, seed);
+  TrainingData data = options.data.empty() ? tabletop_data(options, image_side, samples_per_epoch, seed)
+                                           : files_data(options, samples_per_epoch, seed);
   const std::string where =
       options.validation.empty() && !options.validation_set.empty() ? options.data : options.validation;
   if (!where.empty()) data.validation = opened(where, options.validation_set, Purpose::evaluation, {}, data.warnings);

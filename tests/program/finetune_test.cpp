@@ -137,7 +137,7 @@ TEST_CASE("the commands of docs/finetune.md make a model that finds the dents") 
   }
   fs::current_path(before);
 
-  for (const char* const method : {"teacher-forced", "free-running"}) {
+  for (const char* const method : {"teacher_forced", "free_running"}) {
     CAPTURE(method);
     const double first = giou_of(folder / "before" / "summary.json", method);
     const double then = giou_of(folder / "after" / "summary.json", method);
