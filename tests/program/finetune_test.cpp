@@ -105,7 +105,8 @@ std::vector<std::string> words_of(const std::string& command) {
 }
 
 double giou_of(const fs::path& summary, const std::string& method) {
-  for (const Json& result : read_json(summary).at("results"))
+  const Json json = read_json(summary);
+  for (const Json& result : json.at("results"))
     if (result.at("method") == method && result.at("group").is_null()) return result.at("giou");
   FAIL("no result of " << method);
   return 0;
