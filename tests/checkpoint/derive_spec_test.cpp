@@ -194,7 +194,8 @@ TEST_CASE("every preset's sizes are found again") {
   for_each_preset([]<class Spec>() {
     CAPTURE(Spec::name);
     const SpecConfigs spec = spec_configs<Spec>();
-    SpecSources from = sources(spec, layout_of(spec));
+    const Tensors tensors = layout_of(spec);
+    SpecSources from = sources(spec, tensors);
     // No shape tells them: SAM's own number is taken unless another is given.
     if (spec.sam.decoder_heads != SamConfig().decoder_heads) from.decoder_heads = spec.sam.decoder_heads;
     check_equal(derive_spec(from), spec);
