@@ -151,7 +151,7 @@ MUTANTS = [
     Mutant("global_column_beyond_the_grid", GLOBAL, "return x < a.grid_width ? part", "return x <= a.grid_width ? part"),
     Mutant("global_stores_beyond_the_grid", GLOBAL, "return x < a.grid_width\n               ? a.out",
            "return x <= a.grid_width\n               ? a.out"),
-    Mutant("global_too_little_shared_memory", GLOBAL, "row_terms_at + global_tile * row_term_pitch", "row_terms_at - 4 + global_tile * row_term_pitch", host=True),
+    Mutant("global_too_little_shared_memory", GLOBAL, "row_terms_at + global_tile * row_term_pitch", "row_terms_at - 8 + global_tile * row_term_pitch", host=True),
     # Window attention
     Mutant("window_inputs_barrier_removed", WINDOW, "  Dev::barrier();  // the only one", "  // none"),
     Mutant("window_copies_not_waited_for", WINDOW, "  Dev::template wait_copies<0>();\n  Dev::barrier();  // the only one",
