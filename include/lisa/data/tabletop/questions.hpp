@@ -185,6 +185,19 @@ template <FactMaker make>
   if (view.objects().size() < 2) return std::nullopt;
   return text_question(view, tell_count, "", counts[view.objects().size()]);
 }
+/// All objects from left to right, "a red mug, a blue fork and a red hat".
+[[nodiscard]] inline std::optional<Question> list_of_objects(const View& view) {
+  std::vector<std::size_t> order = view.where([](std::size_t) { return true; });
+  if (order.size() < 2) return std::nullopt;
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return view.objects()[a].x < view.objects()[b].x; });
+  std::string list;
+  for (const std::size_t object : order) {
+    if (!list.empty()) list += object == order.back() ? " and " : ", ";
+    list += with_article(color_and_kind(view, object));
+  }
+  return text_question(view, tell_objects, "", list);
+}
 [[nodiscard]] inline std::optional<Question> presence_of_kind(const View& view) {
   const bool present = view.random.chance(0.5);
   std::size_t kind = view.random.pick(view.objects()).kind;
@@ -286,7 +299,7 @@ template <FactMaker make>
               fact_in_words<fact_of_place>,
               fact_in_words<fact_of_user>};
     case Group::sight:
-      return {color_of_kind, kind_of_color, number_of_objects, presence_of_kind};
+      return {color_of_kind, kind_of_color, number_of_objects, list_of_objects, presence_of_kind};
   }
   return {};
 }
