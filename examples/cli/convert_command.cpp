@@ -32,6 +32,9 @@
 #include "lisa/files/json_fields.hpp"
 #include "lisa/files/mapped_file.hpp"
 #include "lisa/model/precision.hpp"
+#include "lisa/model/quantisable.hpp"
+#include "lisa/nn/quantised_linear.hpp"
+#include "lisa/quant/weight_format.hpp"
 #include "staged_folder.hpp"
 #include "tensor_options.hpp"
 #include "terminal.hpp"
@@ -45,6 +48,7 @@ struct ConvertOptions {
   std::string source;
   std::string output;
   std::string dtype = "stored";
+  std::string weights;
   std::string adapter;
   TensorFileChoice files{.format = "safetensors"};
   bool skip_crc = false;
@@ -143,11 +147,27 @@ void require_other_folder(const fs::path& source, const fs::path& output) {
       throw InputError("output", found_expected(shown_path(output) + ", which lies in the source", "another folder"));
 }
 
+/// Whether a tensor is one that is quantised. @throws InputError where it is already
+bool is_to_quantise(const std::string& name, const at::Tensor& value) {
+  if (!is_quantisable(canonical_name(name), value.sizes().vec())) return false;
+  if (is_quantised(value))
+    throw InputError("weights", "tensor " + quoted(name) + ": " +
+                                    found_expected("a tensor that is quantised already", "floating-point weights"));
+  return value.is_floating_point();
+}
+
 /// Name, dtype and shape of every tensor of the result.
-std::vector<StoredTensor> planned_tensors(const TensorArchive& archive, Precision precision) {
+std::vector<StoredTensor> planned_tensors(const TensorArchive& archive, Precision precision,
+                                          std::optional<WeightFormat> weights) {
   std::vector<StoredTensor> tensors;
   for (const auto& [name, tensor] : archive.tensors) {
     StoredTensor planned = describe(name, tensor.value);
+    if (weights && is_to_quantise(name, tensor.value)) {
+      // Whether rows fit into the format's groups is found before anything is written.
+      tensors.push_back(describe(name, quantised(tensor.value.narrow(0, 0, 0), *weights)));
+      tensors.back().shape[0] = tensor.value.size(0);
+      continue;
+    }
     if (precision != Precision::stored && tensor.value.is_floating_point()) {
       const c10::ScalarType stored = tensor.value.scalar_type();
       planned.dtype = stored_dtype(dtype_of(part_of(canonical_name(name)), precision, stored, stored)).value();
@@ -176,6 +196,7 @@ std::optional<std::string> inner_tower(const fs::path& folder) {
 
 struct Conversion {
   Precision precision;
+  std::optional<WeightFormat> weights;  ///< the format of the language model's projections, if they are quantised
   TensorFileFormat format;
   std::uint64_t max_shard_bytes;
   ArchiveOptions reading;
@@ -189,13 +210,14 @@ std::string convert_weights(const fs::path& source, const fs::path& target, cons
   std::optional<Adapter> adapter;
   if (!adapter_folder.empty()) adapter.emplace(adapter_folder, archive, how.reading);
 
-  const std::vector<StoredTensor> tensors = planned_tensors(archive, how.precision);
+  const std::vector<StoredTensor> tensors = planned_tensors(archive, how.precision, how.weights);
   Progress progress("tensors converted", tensors.size());
   std::size_t done = 0;
   const auto convert_tensor = [&](const StoredTensor& wanted) {
     at::Tensor value = archive.tensors.at(wanted.name).value;
     if (adapter) value = adapter->apply(canonical_name(wanted.name), value);
-    value = value.to(scalar_type(wanted.dtype));
+    const bool quantise = wanted.dtype == StoredDtype::u8 && value.is_floating_point();
+    value = quantise ? quantised(value, *how.weights) : value.to(scalar_type(wanted.dtype));
     progress.update(++done, printable(wanted.name));
     return value;
   };
@@ -207,7 +229,9 @@ std::string convert_weights(const fs::path& source, const fs::path& target, cons
 }
 
 void convert(const ConvertOptions& options) {
+  const auto weights = options.weights.empty() ? std::nullopt : std::optional(parse_weight_format(options.weights));
   const Conversion how{.precision = parse_precision(options.dtype),
+                       .weights = weights,
                        .format = parse_tensor_file_format(options.files.format),
                        .max_shard_bytes = parse_byte_size(options.files.max_shard_size),
                        .reading = {.verify_crc = !options.skip_crc}};
@@ -239,11 +263,15 @@ void add_convert_command(CLI::App& app) {
   command->add_option("--output", options->output, "folder to write; new or empty")->required();
   command->add_option("--dtype", options->dtype, "stored, fp32, bf16, fp16 or mixed (bf16, SAM fp32)")
       ->capture_default_str();
+  command->add_option("--weights", options->weights,
+                      "hold the language model's projections in int8, int4 or int4-128 (one scale for 128 weights); "
+                      "other parts stay");
   command->add_option("--merge-adapter", options->adapter, "PEFT folder with a LoRA adapter to fold into the weights");
   command->add_flag("--skip-crc", options->skip_crc, "do not compare .bin records with their checksums");
   add_tensor_file_options(*command, options->files);
   command->footer(
       "Examples:\n  lisa convert LISA-7B-v1 --output LISA-7B-v1-safetensors\n"
+      "  lisa convert LISA-7B-v1 --weights int4 --dtype bf16 --output LISA-7B-v1-int4\n"
       "  lisa convert LLaVA-7B --merge-adapter my-lora --dtype bf16 --max-shard-size 2GB --output merged");
   command->callback([options] { convert(*options); });
 }

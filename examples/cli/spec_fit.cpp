@@ -7,6 +7,7 @@
 #include "checkpoint_parts.hpp"
 #include "lisa/base/printable.hpp"
 #include "lisa/checkpoint/canonical_name.hpp"
+#include "lisa/model/quantisable.hpp"
 
 namespace lisa::program {
 
@@ -29,7 +30,9 @@ Defects spec_differences(const SpecEntry& spec, const CheckpointConfig& config, 
     const auto found = table.find(parameter.name);
     if (found == table.end())
       differences.add(printable(parameter.name) + ": missing, expected " + shape_text(parameter.shape));
-    else if (found->second.shape != parameter.shape)
+    else if (found->second.shape != parameter.shape &&
+             !(parameter.part == Part::llm && found->second.dtype == StoredDtype::u8 &&
+               fits_quantised(parameter.name, parameter.shape, found->second.shape)))
       differences.add(printable(parameter.name) + ": " +
                       found_expected(shape_text(found->second.shape), shape_text(parameter.shape)));
   }

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +21,8 @@
 #include "lisa/model/lisa_model.hpp"
 #include "lisa/model/part.hpp"
 #include "lisa/model/precision.hpp"
+#include "lisa/model/quantisable.hpp"
+#include "lisa/nn/quantised_linear.hpp"
 
 namespace lisa {
 
@@ -85,6 +88,7 @@ class WeightAssignment {
     collect_adapter();
     collect_extra();
     throw_defects();
+    require_place_for_quantised(device);
     write(precision, device);
   }
 
@@ -93,6 +97,7 @@ class WeightAssignment {
     Part part;
     at::Tensor* target;
     at::Tensor value;
+    bool quantised = false;
   };
 
   void collect_parts() {
@@ -125,6 +130,10 @@ class WeightAssignment {
                const Shape& shape) {
     if (found == nullptr) {
       missing_.add(printable(name) + ": expected " + to_string(shape));
+      return;
+    }
+    if (part == Part::llm && is_quantised(found->value) && fits_quantised(name, shape, shape_of(found->value))) {
+      pending_.push_back({part, &target, found->value, true});
       return;
     }
     if (shape_of(found->value) != shape) {
@@ -183,10 +192,22 @@ class WeightAssignment {
     if (!text.empty()) throw MismatchError(files_.checkpoint.path, "weights for " + std::string(S::name), text);
   }
 
+  /// Kernels for quantised weights exist for the CPU alone.
+  void require_place_for_quantised(at::Device device) const {
+    if (device.is_cpu() || std::ranges::none_of(pending_, &Pending::quantised)) return;
+    throw InputError(files_.checkpoint.path, "device",
+                     found_expected(device.str() + " for quantised weights", "cpu, or weights that are not quantised"));
+  }
+
   void write(Precision precision, at::Device device) {
     std::map<Part, at::ScalarType> stored;
-    for (const Pending& weight : pending_) stored.try_emplace(weight.part, weight.value.scalar_type());
+    for (const Pending& weight : pending_)
+      if (!weight.quantised) stored.try_emplace(weight.part, weight.value.scalar_type());
     for (const Pending& weight : pending_) {
+      if (weight.quantised) {
+        *weight.target = weight.value;
+        continue;
+      }
       const at::ScalarType dtype = dtype_of(weight.part, precision, stored[weight.part], stored[Part::llm]);
       *weight.target = weight.value.to(weight.value.options().device(device).dtype(dtype));
       if (!weight.target->is_same(weight.value)) release_source(weight.value);

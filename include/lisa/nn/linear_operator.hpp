@@ -13,6 +13,7 @@
 #include "lisa/config/dim.hpp"
 #include "lisa/cpu/gemv.hpp"
 #include "lisa/cpu/own_kernels.hpp"
+#include "lisa/nn/quantised_linear.hpp"
 
 namespace lisa {
 namespace detail {
@@ -60,11 +61,12 @@ inline constexpr dim gemv_rows = 4;
 
 /// x W^T + b; the one way into matrix products with weights.
 /// @param x       [..., In]
-/// @param weight  [Out, In], of x's dtype
+/// @param weight  [Out, In], of x's dtype; or quantised, see `quantised_linear`
 /// @param bias    [Out] or none
 /// @return        [..., Out]; bf16 sums are fp32 and rounded once, in an order that depends on the kernel
 [[nodiscard]] inline at::Tensor apply_linear(const at::Tensor& x, const at::Tensor& weight,
                                              const std::optional<at::Tensor>& bias = std::nullopt) {
+  if (is_quantised(weight)) return quantised_linear(x, weight, bias);
   static const cpu::Bf16Dot dot = cpu::own_kernels_enabled() ? cpu::find_bf16_dot() : nullptr;
   if (dot != nullptr && detail::is_gemv(x, weight, bias)) return detail::gemv(dot, x, weight, bias);
   return at::linear(x, weight, bias);

@@ -38,9 +38,10 @@ struct LoraLinear {
     return y;
   }
 
-  /// Folds a loaded adapter into the weight (computed in fp32) and drops it. Does nothing without one.
+  /// Folds a loaded adapter into the weight (computed in fp32) and drops it. Does nothing without one, and beside a
+  /// quantised weight, whose steps are coarser than an adapter's changes: the adapter then stays.
   void merge_adapter() {
-    if (!lora_A.defined()) return;
+    if (!lora_A.defined() || is_quantised(base.weight)) return;
     const at::Tensor update = at::matmul(lora_B.to(at::kFloat), lora_A.to(at::kFloat));  // [Out, In]
     base.weight = base.weight.to(at::kFloat).add(update, scaling(L)).to(base.weight.scalar_type());
     lora_A = at::Tensor();

@@ -1,0 +1,142 @@
+#pragma once
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lisa/base/error.hpp"
+#include "lisa/config/dim.hpp"
+#include "lisa/cpu/own_kernels.hpp"
+#include "lisa/quant/dequantise.hpp"
+#include "lisa/quant/quantised_gemv.hpp"
+#include "lisa/quant/quantised_matrix.hpp"
+
+namespace lisa {
+
+/// Whether a weight is a quantised matrix: bytes [Out, row_bytes].
+[[nodiscard]] inline bool is_quantised(const at::Tensor& weight) {
+  return weight.defined() && weight.scalar_type() == at::kByte && weight.dim() == 2;
+}
+
+/// A weight in a quantised format.
+/// @param weight [Out, In] in any floating dtype, on the CPU
+/// @return bytes [Out, row_bytes]
+/// @throws InputError when rows do not divide into the format's groups, or a weight is not finite
+[[nodiscard]] inline at::Tensor quantised(const at::Tensor& weight, WeightFormat format) {
+  const dim out = weight.size(0), in = weight.size(1);
+  if (!fits(format, in))
+    throw InputError("weights", found_expected("rows of " + std::to_string(in),
+                                               "multiples of " + std::to_string(group_size(format, in)) + " for " +
+                                                   std::string(to_string(format))));
+  at::Tensor bytes = at::empty({out, row_bytes(format, in)}, at::kByte);
+  auto* const to = reinterpret_cast<std::byte*>(bytes.mutable_data_ptr<std::uint8_t>());
+  at::parallel_for(0, out, 64, [&](dim begin, dim end) {
+    // Some rows at a time: a whole matrix in fp32 would be twice the checkpoint's.
+    for (dim row = begin; row < end; row += 64) {
+      const dim last = std::min(end, row + 64);
+      const at::Tensor wide = weight.narrow(0, row, last - row).to(at::kFloat).contiguous();
+      if (!std::isfinite(wide.abs().max().item<float>()))
+        throw InputError("weights", found_expected("NaN or an infinite value", "finite weights to quantise"));
+      quantise_rows(format, out, in, wide.const_data_ptr<float>(), row, last, to);
+    }
+  });
+  return bytes;
+}
+
+/// A view of a quantised weight for layers with `in` inputs.
+/// @throws InputError when the bytes are in no known format for that width, or not in this machine's memory in one
+/// piece
+[[nodiscard]] inline QuantisedMatrix quantised_matrix(const at::Tensor& weight, dim in) {
+  const auto format = is_quantised(weight) ? format_of(weight.size(1), in) : std::nullopt;
+  if (!format || !weight.device().is_cpu() || !weight.is_contiguous())
+    throw InputError(
+        "quantised weight",
+        found_expected(std::to_string(weight.dim() == 2 ? weight.size(1) : 0) + " bytes a row",
+                       "a contiguous matrix on the CPU in a known format for " + std::to_string(in) + " inputs"));
+  return {*format, weight.size(0), in, reinterpret_cast<const std::byte*>(weight.const_data_ptr<std::uint8_t>())};
+}
+
+namespace detail {
+
+/// Rows up to which the weights are used as they lie there: the steps of text generation, for several questions.
+inline constexpr dim quantised_gemv_rows = 8;
+
+/// x [rows, in] -> fp32 [rows, out], with the inputs in 8 bits.
+[[nodiscard]] inline at::Tensor quantised_gemv(QuantisedDot dot, const at::Tensor& x, const QuantisedMatrix& matrix) {
+  const at::Tensor wide = x.to(at::kFloat).contiguous();
+  const dim rows = wide.size(0);
+  std::vector<QuantisedInputs> inputs;
+  for (dim row = 0; row < rows; ++row)
+    inputs.push_back(QuantisedInputs::make(matrix.format, wide.const_data_ptr<float>() + row * matrix.in, matrix.in));
+  at::Tensor y = at::empty({rows, matrix.out}, wide.options());
+  auto* const out = y.mutable_data_ptr<float>();
+  // A thread is worth waking for the time that half a megabyte takes to read.
+  const dim grain = std::max<dim>(1, (dim{1} << 19) / row_bytes(matrix.format, matrix.in));
+  at::parallel_for(0, matrix.out, grain, [&](dim begin, dim end) {
+    std::array<float, quantised_gemv_rows> products{};
+    for (dim column = begin; column < end; ++column) {
+      dot(matrix, column, inputs.data(), rows, products.data());
+      for (dim row = 0; row < rows; ++row) out[row * matrix.out + column] = products[static_cast<std::size_t>(row)];
+    }
+  });
+  return y;
+}
+
+/// Rows [begin, end) of the weights in fp32, [end - begin, in].
+[[nodiscard]] inline at::Tensor dequantised_rows(const QuantisedMatrix& matrix, dim begin, dim end) {
+  static const RowDequantiser dequantise =
+      cpu::own_kernels_enabled() ? find_row_dequantiser() : dequantise_row_portable;
+  at::Tensor weights = at::empty({end - begin, matrix.in}, at::kFloat);
+  auto* const out = weights.mutable_data_ptr<float>();
+  at::parallel_for(begin, end, 16, [&](dim first, dim last) {
+    for (dim row = first; row < last; ++row) dequantise(matrix, row, out + (row - begin) * matrix.in);
+  });
+  return weights;
+}
+
+}  // namespace detail
+
+/// x W^T + b with a quantised W. A few rows are rounded to 8 bits in small groups and multiplied with the weights as
+/// they lie there; more rows, or a gradient with respect to x, take the weights in x's dtype, some megabytes at a time.
+/// @param x       [..., In] in any floating dtype, on the CPU
+/// @param weight  bytes [Out, row_bytes], see `WeightFormat`
+/// @param bias    [Out] or none
+/// @return        [..., Out] in x's dtype
+/// @throws InputError  as `quantised_matrix`
+[[nodiscard]] inline at::Tensor quantised_linear(const at::Tensor& x, const at::Tensor& weight,
+                                                 const std::optional<at::Tensor>& bias = std::nullopt) {
+  const QuantisedMatrix matrix = quantised_matrix(weight, x.size(-1));
+  std::vector<dim> shape = x.sizes().vec();
+  shape.back() = matrix.out;
+  const at::Tensor rows = x.reshape({-1, matrix.in});
+  const bool records = at::GradMode::is_enabled() && x.requires_grad();
+  if (cpu::own_kernels_enabled() && !records && rows.size(0) <= detail::quantised_gemv_rows) {
+    static const QuantisedDot dot = find_quantised_dot();
+    at::Tensor y = detail::quantised_gemv(dot, rows, matrix);
+    if (bias) y.add_(*bias);
+    return y.to(x.scalar_type()).view(shape);
+  }
+  // So many weights that their product keeps all cores busy, so few that they stay in the outer cache.
+  const dim part = std::max<dim>(16, (dim{1} << 21) / matrix.in);
+  std::vector<at::Tensor> columns;
+  for (dim begin = 0; begin < matrix.out; begin += part) {
+    const dim end = std::min(matrix.out, begin + part);
+    columns.push_back(at::linear(rows, detail::dequantised_rows(matrix, begin, end).to(x.scalar_type())));
+  }
+  const at::Tensor y = columns.size() == 1 ? columns.front() : at::cat(columns, 1);
+  return (bias ? y.add(*bias) : y).view(shape);
+}
+
+}  // namespace lisa

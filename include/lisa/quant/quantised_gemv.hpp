@@ -1,0 +1,273 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "lisa/cpu/bfloat16.hpp"
+#include "lisa/cpu/processor.hpp"
+#include "lisa/quant/quantised_matrix.hpp"
+#include "lisa/quant/weight_format.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace lisa {
+
+/// Inputs of a layer in 8 bits, as the products with quantised weights take them: symmetric, with one fp32 scale for
+/// each group of 64 (int8) or 32 (int4) neighbours, so that a large value costs only its own group precision.
+struct QuantisedInputs {
+  static constexpr std::int64_t line = 64;  ///< bytes of a vector
+
+  WeightFormat format;
+  std::int64_t in = 0;
+  /// int8: in order. int4: block after block, 8 lines each: byte 4 l + k of line j is input 32 l + 4 j + k. Zeros
+  /// behind the last.
+  std::vector<std::int8_t> values;
+  std::vector<float> scales;         ///< of each group, zeros behind the last up to a multiple of 16
+  std::vector<std::int32_t> offset;  ///< int4: -8 times the sum of a group, which takes the weights' offset away
+  float offset_sum = 0;              ///< int8: 128 times the sum of all inputs, likewise
+
+  [[nodiscard]] static QuantisedInputs make(WeightFormat format, const float* x, std::int64_t in) {
+    QuantisedInputs made;
+    made.format = format;
+    made.in = in;
+    const std::int64_t group = format == WeightFormat::int8_row ? line : int4_run;
+    const std::int64_t unit = format == WeightFormat::int8_row ? line : int4_block;
+    const std::int64_t padded = (in + unit - 1) / unit * unit;
+    made.values.resize(static_cast<std::size_t>(padded));
+    made.scales.resize(static_cast<std::size_t>((padded / group + 15) / 16 * 16));
+    made.offset.resize(made.scales.size());
+    for (std::int64_t begin = 0; begin < in; begin += group) {
+      const std::int64_t end = std::min(in, begin + group);
+      float largest = 0;
+      for (std::int64_t i = begin; i < end; ++i) largest = std::max(largest, std::abs(x[i]));
+      // Not largest > 0: NaN must reach the result, by its scale.
+      const float scale = has_nan(x + begin, end - begin) ? std::nanf("") : largest / 127;
+      const float inverse = scale > 0 && std::isfinite(scale) ? 1 / scale : 0;
+      std::int32_t sum = 0;
+      for (std::int64_t i = begin; i < end; ++i) {
+        const float clamped = inverse == 0 ? 0 : std::clamp(x[i] * inverse, -127.0F, 127.0F);
+        const auto value = static_cast<std::int8_t>(detail::nearest_integer(clamped));
+        made.values[static_cast<std::size_t>(made.place(i))] = value;
+        sum += value;
+      }
+      const auto g = static_cast<std::size_t>(begin / group);
+      // An infinite input makes NaN, as its product with a zero weight would.
+      made.scales[g] = std::isinf(scale) ? std::nanf("") : scale;
+      made.offset[g] = -8 * sum;
+      made.offset_sum += made.scales[g] * static_cast<float>(128 * sum);
+    }
+    return made;
+  }
+
+  /// Where an input's value lies.
+  [[nodiscard]] std::int64_t place(std::int64_t input) const {
+    if (format == WeightFormat::int8_row) return input;
+    const std::int64_t block = input / int4_block, lane = input % int4_block / int4_run, in_run = input % int4_run;
+    return block * int4_block + in_run / 4 * line + lane * 4 + in_run % 4;
+  }
+
+ private:
+  static bool has_nan(const float* x, std::int64_t n) {
+    for (std::int64_t i = 0; i < n; ++i)
+      if (x[i] != x[i]) return true;
+    return false;
+  }
+};
+
+/// y[i] = the product of row `row` with inputs[i], for `count` inputs of the matrix's own format.
+using QuantisedDot = void (*)(const QuantisedMatrix& matrix, std::int64_t row, const QuantisedInputs* inputs,
+                              std::int64_t count, float* y);
+
+inline void quantised_dot_portable(const QuantisedMatrix& m, std::int64_t row, const QuantisedInputs* inputs,
+                                   std::int64_t count, float* y) {
+  const std::int64_t group = m.format == WeightFormat::int8_row ? QuantisedInputs::line : int4_run;
+  for (std::int64_t n = 0; n < count; ++n) {
+    float total = 0;
+    for (std::int64_t begin = 0; begin < m.in; begin += group) {
+      std::int32_t sum = 0;
+      for (std::int64_t i = begin; i < std::min(m.in, begin + group); ++i)
+        sum += m.integer(row, i) * inputs[n].values[static_cast<std::size_t>(inputs[n].place(i))];
+      const float scale = inputs[n].scales[static_cast<std::size_t>(begin / group)] * m.scale(row, begin);
+      total += static_cast<float>(sum) * scale;
+    }
+    y[n] = total;
+  }
+}
+
+#if defined(__x86_64__)
+
+namespace detail {
+
+/// Bytes ahead of the values in use that are fetched: the hardware's own prefetch ends at every page of 4 KiB.
+inline constexpr std::int64_t quantised_prefetch = 4096;
+
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"), gnu::always_inline]] inline float sum_of_16(__m512 v) {
+  v = _mm512_add_ps(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0x4e));
+  v = _mm512_add_ps(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0xb1));
+  v = _mm512_add_ps(v, _mm512_maskz_permute_ps(0xffff, v, 0x4e));
+  v = _mm512_add_ps(v, _mm512_maskz_permute_ps(0xffff, v, 0xb1));
+  return _mm512_cvtss_f32(v);
+}
+
+template <int Count>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void int8_dots(const QuantisedMatrix& m,
+                                                                                       std::int64_t row,
+                                                                                       const QuantisedInputs* inputs,
+                                                                                       float* y) {
+  const std::byte* const values = m.values(row);
+  const __m512i offset = _mm512_set1_epi32(static_cast<int>(0x80808080U));
+  // Two sums for each input, so that one need not wait for the other.
+  __m512 sums[2][Count];
+#pragma GCC unroll 4
+  for (int n = 0; n < Count; ++n) sums[0][n] = sums[1][n] = _mm512_setzero_ps();
+  std::int64_t i = 0;
+  for (; i + 128 <= m.in; i += 128) {
+    _mm_prefetch(reinterpret_cast<const char*>(values + i) + quantised_prefetch, _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(values + i) + quantised_prefetch + 64, _MM_HINT_T0);
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      // Unsigned bytes q + 128: the instruction multiplies unsigned with signed ones.
+      const __m512i w = _mm512_xor_si512(_mm512_loadu_si512(values + i + half * 64), offset);
+#pragma GCC unroll 4
+      for (int n = 0; n < Count; ++n) {
+        const __m512i x = _mm512_loadu_si512(inputs[n].values.data() + i + half * 64);
+        const __m512i dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, x);
+        const __m512 scale = _mm512_set1_ps(inputs[n].scales.data()[i / 64 + half]);
+        sums[half][n] = _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(0xffff, dot), scale, sums[half][n]);
+      }
+    }
+  }
+  for (; i < m.in; i += 64) {
+    const std::int64_t left = std::min<std::int64_t>(64, m.in - i);
+    const __mmask64 mask = ~__mmask64{0} >> (64 - left);
+    const __m512i w = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, values + i), offset);
+#pragma GCC unroll 4
+    for (int n = 0; n < Count; ++n) {
+      const __m512i x = _mm512_loadu_si512(inputs[n].values.data() + i);  // zeros behind the last
+      const __m512i dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, x);
+      const __m512 scale = _mm512_set1_ps(inputs[n].scales.data()[i / 64]);
+      sums[0][n] = _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(0xffff, dot), scale, sums[0][n]);
+    }
+  }
+  const float scale = m.scale(row, 0);
+#pragma GCC unroll 4
+  for (int n = 0; n < Count; ++n)
+    y[n] = scale * (sum_of_16(_mm512_add_ps(sums[0][n], sums[1][n])) - inputs[n].offset_sum);
+}
+
+/// The scales of 16 runs of int4 beginning with run `first`; `mask` has the runs that exist.
+template <WeightFormat Format>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"), gnu::always_inline]] inline __m512 int4_scales(
+    const std::byte* scales, std::int64_t first, __mmask16 mask) {
+  __m512i bits;
+  if constexpr (Format == WeightFormat::int4_group32) {
+    bits = _mm512_maskz_cvtepu16_epi32(0xffff, _mm256_maskz_loadu_epi16(mask, scales + first * 2));
+  } else {
+    // Four runs share one scale.
+    const __m512i index = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    const auto groups =
+        static_cast<__mmask8>((mask & 1) | (mask >> 4 & 1) << 1 | (mask >> 8 & 1) << 2 | (mask >> 12 & 1) << 3);
+    const __m128i packed = _mm_maskz_loadu_epi16(groups, scales + first / 4 * 2);
+    bits = _mm512_maskz_permutexvar_epi32(0xffff, index, _mm512_zextsi128_si512(_mm_cvtepu16_epi32(packed)));
+  }
+  return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, bits, 16));
+}
+
+template <WeightFormat Format, int Count>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void int4_dots(const QuantisedMatrix& m,
+                                                                                       std::int64_t row,
+                                                                                       const QuantisedInputs* inputs,
+                                                                                       float* y) {
+  const std::byte* values = m.values(row);
+  const std::byte* const scales = m.scales(row);
+  const __m512i low_half = _mm512_set1_epi8(15), high_half = _mm512_set1_epi8(static_cast<char>(0xf0));
+  __m512 sums[Count];
+#pragma GCC unroll 4
+  for (int n = 0; n < Count; ++n) sums[n] = _mm512_setzero_ps();
+  for (std::int64_t begin = 0; begin < m.in; begin += int4_block) {
+    const std::int64_t runs = std::min<std::int64_t>(16, (m.in - begin) / int4_run), first = begin / int4_run;
+    const auto mask = static_cast<__mmask16>((1U << runs) - 1);
+    __m512i low[Count], high[Count];
+#pragma GCC unroll 4
+    for (int n = 0; n < Count; ++n) {
+      low[n] = _mm512_loadu_si512(inputs[n].offset.data() + first);
+      high[n] = _mm512_setzero_si512();
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      _mm_prefetch(reinterpret_cast<const char*>(values) + quantised_prefetch + 64 * i, _MM_HINT_T0);
+      const __m512i pairs = _mm512_maskz_loadu_epi32(mask, values + i * runs * 4);
+      const __m512i w_low = _mm512_and_si512(pairs, low_half), w_high = _mm512_and_si512(pairs, high_half);
+#pragma GCC unroll 4
+      for (int n = 0; n < Count; ++n) {
+        const std::int8_t* const x = inputs[n].values.data() + begin;
+        low[n] = _mm512_dpbusd_epi32(low[n], w_low, _mm512_loadu_si512(x + i * 64));
+        high[n] = _mm512_dpbusd_epi32(high[n], w_high, _mm512_loadu_si512(x + 256 + i * 64));
+      }
+    }
+    values += runs * 16;
+    const __m512 scale = int4_scales<Format>(scales, first, mask);
+#pragma GCC unroll 4
+    for (int n = 0; n < Count; ++n) {
+      // The high halves stand for 16 times their value.
+      const __m512i dot = _mm512_add_epi32(low[n], _mm512_maskz_srai_epi32(0xffff, high[n], 4));
+      const __m512 both = _mm512_mul_ps(scale, _mm512_loadu_ps(inputs[n].scales.data() + first));
+      sums[n] = _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(0xffff, dot), both, sums[n]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int n = 0; n < Count; ++n) y[n] = sum_of_16(sums[n]);
+}
+
+template <int Count>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void quantised_dots(
+    const QuantisedMatrix& m, std::int64_t row, const QuantisedInputs* inputs, float* y) {
+  switch (m.format) {
+    case WeightFormat::int8_row:
+      return int8_dots<Count>(m, row, inputs, y);
+    case WeightFormat::int4_group32:
+      return int4_dots<WeightFormat::int4_group32, Count>(m, row, inputs, y);
+    case WeightFormat::int4_group128:
+      return int4_dots<WeightFormat::int4_group128, Count>(m, row, inputs, y);
+  }
+}
+
+}  // namespace detail
+
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void quantised_dot_avx512(
+    const QuantisedMatrix& m, std::int64_t row, const QuantisedInputs* inputs, std::int64_t count, float* y) {
+  for (std::int64_t n = 0; n < count; n += 4) {
+    switch (std::min<std::int64_t>(4, count - n)) {
+      case 1:
+        detail::quantised_dots<1>(m, row, inputs + n, y + n);
+        break;
+      case 2:
+        detail::quantised_dots<2>(m, row, inputs + n, y + n);
+        break;
+      case 3:
+        detail::quantised_dots<3>(m, row, inputs + n, y + n);
+        break;
+      default:
+        detail::quantised_dots<4>(m, row, inputs + n, y + n);
+    }
+  }
+}
+
+#endif
+
+/// The fastest product that this processor can run.
+[[nodiscard]] inline QuantisedDot find_quantised_dot() {
+#if defined(__x86_64__)
+  if (cpu::has_avx512_vnni()) return quantised_dot_avx512;
+#endif
+  return quantised_dot_portable;
+}
+
+}  // namespace lisa

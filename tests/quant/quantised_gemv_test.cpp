@@ -1,0 +1,242 @@
+// torch-free
+#include "lisa/quant/quantised_gemv.hpp"
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "lisa/quant/dequantise.hpp"
+
+//
+#include <doctest/doctest.h>
+
+using namespace lisa;
+
+namespace {
+
+std::vector<float> random_values(std::int64_t n, unsigned seed, float deviation = 1) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, deviation);
+  std::vector<float> values;
+  for (std::int64_t i = 0; i < n; ++i) values.push_back(normal(random));
+  return values;
+}
+
+/// A quantised matrix of random weights, in an allocation of exactly its size, at an odd address where it is asked for.
+struct Matrix {
+  Matrix(WeightFormat format, std::int64_t out, std::int64_t in, std::size_t misplaced = 0)
+      : weights(random_values(out * in, 7, 0.02F)),
+        bytes(misplaced + static_cast<std::size_t>(out * row_bytes(format, in))),
+        view{format, out, in, bytes.data() + misplaced} {
+    quantise_rows(format, out, in, weights.data(), 0, out, bytes.data() + misplaced);
+  }
+
+  [[nodiscard]] float weight(std::int64_t row, std::int64_t input) const {
+    return weights[static_cast<std::size_t>(row * view.in + input)];
+  }
+
+  std::vector<float> weights;
+  std::vector<std::byte> bytes;
+  QuantisedMatrix view;
+};
+
+std::vector<std::pair<std::string, QuantisedDot>> dots() {
+  std::vector<std::pair<std::string, QuantisedDot>> found{{"portable", quantised_dot_portable}};
+#if defined(__x86_64__)
+  if (cpu::has_avx512_vnni()) found.emplace_back("avx512_vnni", quantised_dot_avx512);
+#endif
+  return found;
+}
+
+std::vector<std::pair<std::string, RowDequantiser>> dequantisers() {
+  std::vector<std::pair<std::string, RowDequantiser>> found{{"portable", dequantise_row_portable}};
+#if defined(__x86_64__)
+  if (cpu::has_avx512()) found.emplace_back("avx512", dequantise_row_avx512);
+#endif
+  return found;
+}
+
+/// Lengths of rows: whole vectors and blocks, and all kinds of remainders that the format allows.
+std::vector<std::int64_t> lengths(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::int8_row:
+      return {1, 3, 31, 63, 64, 65, 127, 128, 129, 200, 1000};
+    case WeightFormat::int4_group32:
+      return {32, 64, 96, 480, 512, 544, 1024, 1376};
+    case WeightFormat::int4_group128:
+      return {128, 256, 384, 512, 640, 1152};
+  }
+  return {};
+}
+
+const std::vector<WeightFormat> formats{WeightFormat::int8_row, WeightFormat::int4_group32,
+                                        WeightFormat::int4_group128};
+
+/// The value that an input stands for after it was rounded.
+double rounded_input(const QuantisedInputs& inputs, std::int64_t i) {
+  const std::int64_t group = inputs.format == WeightFormat::int8_row ? QuantisedInputs::line : int4_run;
+  return double{inputs.scales[static_cast<std::size_t>(i / group)]} *
+         inputs.values[static_cast<std::size_t>(inputs.place(i))];
+}
+
+}  // namespace
+
+TEST_CASE("formats are told from the bytes of a row, and names are read back") {
+  for (const WeightFormat format : formats) {
+    CHECK(parse_weight_format(to_string(format)) == format);
+    for (const std::int64_t in : {128, 1024, 4096, 5120, 11008, 13824}) {
+      REQUIRE(fits(format, in));
+      CHECK(format_of(row_bytes(format, in), in) == format);
+    }
+  }
+  CHECK_FALSE(format_of(4096, 4096).has_value());
+  CHECK_FALSE(fits(WeightFormat::int4_group32, 33));
+  CHECK(row_bytes(WeightFormat::int4_group32, 4096) == 4096 * 9 / 16);
+  CHECK_THROWS_WITH_AS((void)parse_weight_format("int2"),
+                       "weights: found \"int2\", expected one of int8, int4, int4-128", InputError);
+}
+
+TEST_CASE("int4 gives every weight of a row a place of its own") {
+  for (const std::int64_t in : {32, 480, 512, 1376}) {
+    std::vector<int> used(static_cast<std::size_t>(in));
+    for (std::int64_t i = 0; i < in; ++i) {
+      const Int4Place place = int4_place(in, i);
+      REQUIRE(place.byte < in / 2);
+      ++used[static_cast<std::size_t>(place.byte * 2 + (place.high ? 1 : 0))];
+    }
+    CHECK(used == std::vector<int>(static_cast<std::size_t>(in), 1));
+  }
+}
+
+TEST_CASE("a weight is off by half a step at most") {
+  for (const WeightFormat format : formats)
+    for (const std::int64_t in : lengths(format)) {
+      CAPTURE(in);
+      const Matrix m(format, 3, in);
+      double error = 0, size = 0;
+      for (std::int64_t row = 0; row < 3; ++row)
+        for (std::int64_t i = 0; i < in; ++i) {
+          const double off = std::abs(double{m.view.value(row, i)} - double{m.weight(row, i)});
+          const int q = m.view.integer(row, i);
+          // The end of a range may have been placed inside of the largest weight, where that serves the others.
+          const bool at_end = format != WeightFormat::int8_row && (q == -8 || q == 7);
+          if (!at_end) CHECK(off <= 0.5001 * std::abs(double{m.view.scale(row, i)}));
+          error += off * off;
+          size += double{m.weight(row, i)} * double{m.weight(row, i)};
+        }
+      CHECK(std::sqrt(error) <= (format == WeightFormat::int8_row ? 0.015 : 0.12) * std::sqrt(size));
+    }
+}
+
+TEST_CASE("zeros stay zeros, and the largest weight of int8 keeps its value") {
+  for (const WeightFormat format : formats) {
+    std::vector<float> weights(256);
+    weights[5] = -0.75F;
+    std::vector<std::byte> bytes(static_cast<std::size_t>(2 * row_bytes(format, 128)));
+    quantise_rows(format, 2, 128, weights.data(), 0, 2, bytes.data());
+    const QuantisedMatrix m{format, 2, 128, bytes.data()};
+    CHECK(m.value(0, 5) == doctest::Approx(-0.75).epsilon(0.005));
+    for (std::int64_t i = 0; i < 128; ++i) {
+      if (i != 5) CHECK(m.value(0, i) == 0);
+      CHECK(m.value(1, i) == 0);
+    }
+  }
+}
+
+TEST_CASE("every dequantiser gives the values of the format, at odd addresses too") {
+  for (const auto& [name, dequantise] : dequantisers()) {
+    CAPTURE(name);
+    for (const WeightFormat format : formats)
+      for (const std::int64_t in : lengths(format)) {
+        CAPTURE(in);
+        const Matrix m(format, 3, in, 3);
+        for (std::int64_t row = 0; row < 3; ++row) {
+          std::vector<float> out(static_cast<std::size_t>(in));
+          dequantise(m.view, row, out.data());
+          std::int64_t different = 0;
+          for (std::int64_t i = 0; i < in; ++i)
+            different += out[static_cast<std::size_t>(i)] == m.view.value(row, i) ? 0 : 1;
+          CHECK(different == 0);
+        }
+      }
+  }
+}
+
+TEST_CASE("every product equals the sum in double precision, for any number of inputs together") {
+  for (const auto& [name, dot] : dots()) {
+    CAPTURE(name);
+    for (const WeightFormat format : formats)
+      for (const std::int64_t in : lengths(format)) {
+        CAPTURE(in);
+        const Matrix m(format, 3, in, 1);
+        std::vector<QuantisedInputs> inputs;
+        for (unsigned n = 0; n < 7; ++n)
+          inputs.push_back(QuantisedInputs::make(format, random_values(in, 20 + n).data(), in));
+        for (const std::int64_t count : {1, 2, 3, 4, 5, 7}) {
+          std::vector<float> y(static_cast<std::size_t>(count));
+          dot(m.view, 1, inputs.data(), count, y.data());
+          for (std::int64_t n = 0; n < count; ++n) {
+            const auto& x = inputs[static_cast<std::size_t>(n)];
+            double sum = 0, magnitude = 0;
+            for (std::int64_t i = 0; i < in; ++i) {
+              const double product = double{m.view.value(1, i)} * rounded_input(x, i);
+              sum += product;
+              magnitude += std::abs(product);
+            }
+            // int8 takes 128 times the inputs' sum away in the end, which costs some digits.
+            CHECK(std::abs(y[static_cast<std::size_t>(n)] - sum) <= 1e-5 * (magnitude + 1e-3));
+          }
+        }
+      }
+  }
+}
+
+TEST_CASE("inputs are rounded to a 254th of the largest of their group") {
+  for (const WeightFormat format : formats) {
+    const std::int64_t in = 640, group = format == WeightFormat::int8_row ? 64 : 32;
+    auto x = random_values(in, 31);
+    x[70] = 1000;  // costs only its own group precision
+    const QuantisedInputs inputs = QuantisedInputs::make(format, x.data(), in);
+    for (std::int64_t i = 0; i < in; ++i) {
+      float largest = 0;
+      for (std::int64_t k = i / group * group; k < (i / group + 1) * group; ++k)
+        largest = std::max(largest, std::abs(x[static_cast<std::size_t>(k)]));
+      CHECK(std::abs(rounded_input(inputs, i) - double{x[static_cast<std::size_t>(i)]}) <= double{largest} / 253);
+    }
+  }
+}
+
+TEST_CASE("NaN and infinity among the inputs make the result NaN") {
+  for (const auto& [name, dot] : dots()) {
+    CAPTURE(name);
+    for (const WeightFormat format : formats)
+      for (const float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+        const Matrix m(format, 1, 256);
+        auto x = random_values(256, 41);
+        x[130] = bad;
+        const QuantisedInputs inputs = QuantisedInputs::make(format, x.data(), 256);
+        float y = 0;
+        dot(m.view, 0, &inputs, 1, &y);
+        CHECK(std::isnan(y));
+      }
+  }
+}
+
+TEST_CASE("denormal inputs give a finite product") {
+  for (const auto& [name, dot] : dots()) {
+    CAPTURE(name);
+    for (const WeightFormat format : formats) {
+      const Matrix m(format, 1, 128);
+      const std::vector<float> x(128, std::numeric_limits<float>::denorm_min() * 5);
+      const QuantisedInputs inputs = QuantisedInputs::make(format, x.data(), 128);
+      float y = 1;
+      dot(m.view, 0, &inputs, 1, &y);
+      CHECK(std::abs(y) < 1e-30F);
+    }
+  }
+}
