@@ -1,16 +1,23 @@
 # Every public header compiles alone: one file each that includes nothing else. Headers without libtorch are compiled
 # without its include path, by the project's compiler and by clang; the rest by the project's compiler, and together, as
-# umbrella and preset instantiations (umbrella.cpp), by clang.
+# umbrella and preset instantiations (umbrella.cpp), by clang. Headers that include ATen/core/Tensor.h, directly or not,
+# get it precompiled: includes come before anything that could depend on them, so it hides nothing that they lack.
 
-execute_process(
-  COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/layering.py" torch-free "${PROJECT_SOURCE_DIR}/include"
-  OUTPUT_VARIABLE torch_free_headers OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
-string(REPLACE "\n" ";" torch_free_headers "${torch_free_headers}")
+function(lisa_headers_that kind result)
+  execute_process(
+    COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/layering.py" ${kind} "${PROJECT_SOURCE_DIR}/include"
+    OUTPUT_VARIABLE found OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+  string(REPLACE "\n" ";" found "${found}")
+  set(${result} "${found}" PARENT_SCOPE)
+endfunction()
+lisa_headers_that(torch-free torch_free_headers)
+lisa_headers_that(tensors tensor_headers)
 
 file(GLOB_RECURSE headers RELATIVE "${PROJECT_SOURCE_DIR}/include" CONFIGURE_DEPENDS
      "${PROJECT_SOURCE_DIR}/include/lisa/*.hpp")
 set(alone_plain "")
 set(alone_tensors "")
+set(alone_rest "")
 foreach(header ${headers})
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/include/${header}")
   string(REGEX REPLACE "[/.]" "_" name "${header}")
@@ -18,21 +25,25 @@ foreach(header ${headers})
   file(CONFIGURE OUTPUT "${source}" CONTENT "#include \"${header}\"\n")
   if(header IN_LIST torch_free_headers)
     list(APPEND alone_plain "${source}")
-  else()
+  elseif(header IN_LIST tensor_headers)
     list(APPEND alone_tensors "${source}")
+  else()
+    list(APPEND alone_rest "${source}")
   endif()
 endforeach()
 
-add_library(lisa_headers_alone OBJECT ${alone_plain})
+function(lisa_compile_alone name)
+  add_library(${name} OBJECT ${ARGN})
+  target_compile_options(${name} PRIVATE -O0)
+  lisa_own_target(${name})
+endfunction()
+lisa_compile_alone(lisa_headers_alone ${alone_plain})
 target_link_libraries(lisa_headers_alone PRIVATE lisa::core LisaCodecs::codecs)
-target_compile_options(lisa_headers_alone PRIVATE -O0)
-lisa_own_target(lisa_headers_alone)
-if(alone_tensors)
-  add_library(lisa_tensor_headers_alone OBJECT ${alone_tensors})
-  target_link_libraries(lisa_tensor_headers_alone PRIVATE lisa::io)
-  target_compile_options(lisa_tensor_headers_alone PRIVATE -O0)
-  lisa_own_target(lisa_tensor_headers_alone)
-endif()
+lisa_compile_alone(lisa_tensor_headers_alone ${alone_tensors})
+target_link_libraries(lisa_tensor_headers_alone PRIVATE lisa::io)
+target_precompile_headers(lisa_tensor_headers_alone PRIVATE <ATen/core/Tensor.h>)
+lisa_compile_alone(lisa_c10_headers_alone ${alone_rest})
+target_link_libraries(lisa_c10_headers_alone PRIVATE lisa::io)
 
 # clang as a second opinion, run beside whatever compiler builds the project.
 find_program(LISA_CLANG NAMES clang++-19 clang++)

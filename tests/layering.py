@@ -3,6 +3,7 @@
 
   layering.py check INCLUDE_DIR       report every violation, exit 1 if there is one
   layering.py torch-free INCLUDE_DIR  print the headers that reach no libtorch header
+  layering.py tensors INCLUDE_DIR     print the headers that reach ATen/core/Tensor.h
   layering.py self-test               plant each kind of violation and require that it is found
 """
 
@@ -56,6 +57,7 @@ TORCH_FREE_HEADERS = {
 }
 
 TORCH = re.compile(r"^(ATen|c10|torch|caffe2)/")
+TENSOR = re.compile(r"^ATen/core/Tensor\.h$")
 # Each of these pulls in every operator there is.
 BANNED = {"torch/torch.h", "torch/extension.h", "ATen/ATen.h", "ATen/Functions.h", "ATen/TensorOperators.h"}
 
@@ -76,13 +78,13 @@ def room_of(header):
     return parts[1] if len(parts) > 2 else ""
 
 
-def reaches_torch(header, includes):
-    """The chain of headers from `header` to a libtorch header, or None."""
+def reaches_torch(header, includes, torch=TORCH):
+    """The chain of headers from `header` to a libtorch header that matches, or None."""
     pending, seen = [[header]], {header}
     while pending:
         chain = pending.pop(0)
         for _, name in includes.get(chain[-1], []):
-            if TORCH.match(name):
+            if torch.match(name):
                 return chain + [name]
             if name in includes and name not in seen:
                 seen.add(name)
@@ -167,13 +169,17 @@ def self_test():
 def main(arguments):
     if arguments == ["self-test"]:
         return self_test()
-    if len(arguments) != 2 or arguments[0] not in {"check", "torch-free"}:
+    if len(arguments) != 2 or arguments[0] not in {"check", "torch-free", "tensors"}:
         print(__doc__, file=sys.stderr)
         return 2
     root = pathlib.Path(arguments[1])
     if arguments[0] == "torch-free":
         includes = read_includes(root)
         print("\n".join(header for header in includes if not reaches_torch(header, includes)))
+        return 0
+    if arguments[0] == "tensors":
+        includes = read_includes(root)
+        print("\n".join(header for header in includes if reaches_torch(header, includes, TENSOR)))
         return 0
     found = violations(root)
     print("\n".join(found) or "all include arrows point downwards")

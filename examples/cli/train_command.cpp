@@ -130,6 +130,7 @@ TrainingRunOptions run_options(const TrainOptions& options) {
                {"schedule_start", options.schedule_start},
                {"questions", options.data.questions},
                {"tabletop", options.data.tabletop},
+               {"descriptions", options.data.tabletop.empty() ? 0 : options.data.descriptions},
                {"initial_seed", options.seed}};
   return run;
 }

@@ -15,8 +15,11 @@
 namespace lisa::program {
 namespace {
 
+constexpr int questions_of_a_description = 2;
+
 /// The tabletop world's scenes, drawn when they are read. Reasoning comes mixed with as many scenes of pretraining, as
-/// LISA mixes ReasonSeg with the rest, so that what was learnt before stays. Validation has scenes of its own.
+/// LISA mixes ReasonSeg with the rest, so that what was learnt before stays; in both, scenes are described in words
+/// beside those with masks. Validation has scenes of its own.
 TrainingData tabletop_data(const TrainingDataOptions& options, int image_side, std::uint64_t samples_per_epoch,
                            std::uint64_t seed) {
   TabletopSettings pretraining;
@@ -29,6 +32,12 @@ TrainingData tabletop_data(const TrainingDataOptions& options, int image_side, s
   held_out.split = TabletopSplit::scenes;
   held_out.scenes = options.validation_limit;
   held_out.shares = tabletop_mask_shares();
+  TabletopSettings described = pretraining;
+  described.questions = questions_of_a_description;
+  described.shares = tabletop_description_shares();
+  described.seed = seed + 3;
+  described.scenes = TrainingDataOptions().scenes;
+  std::vector<MixturePart> parts;
   TrainingData data;
   if (options.tabletop == "reasoning") {
     TabletopSettings reasoning = pretraining;
@@ -36,12 +45,12 @@ TrainingData tabletop_data(const TrainingDataOptions& options, int image_side, s
     reasoning.shares = tabletop_reasoning_shares();
     pretraining.scenes = TrainingDataOptions().scenes;
     pretraining.seed = seed + 2;
-    data.source = mixture({{.name = "reasoning", .weight = 1, .sets = {tabletop_data_set(reasoning)}},
-                           {.name = "pretraining", .weight = 1, .sets = {tabletop_data_set(pretraining)}}},
-                          samples_per_epoch, seed);
-  } else {
-    data.source = shuffled(tabletop_data_set(pretraining), seed);
+    parts.push_back({.name = "reasoning", .weight = 1, .sets = {tabletop_data_set(reasoning)}});
   }
+  parts.push_back({.name = "pretraining", .weight = 1, .sets = {tabletop_data_set(pretraining)}});
+  if (options.descriptions > 0)
+    parts.push_back({.name = "descriptions", .weight = options.descriptions, .sets = {tabletop_data_set(described)}});
+  data.source = parts.size() == 1 ? shuffled(parts[0].sets[0], seed) : mixture(parts, samples_per_epoch, seed);
   if (options.validation_limit > 0) data.validation = tabletop_data_set(held_out);
   return data;
 }
@@ -118,6 +127,12 @@ void add_training_data_options(CLI::App& command, TrainingDataOptions& options) 
       ->group(group);
   command.add_option("--scenes", options.scenes, "of the built-in world")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--descriptions", options.descriptions,
+                  "scenes of the built-in world that are described in words, for each one with masks")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str()
       ->group(group);
   command.add_option("--val-data", options.validation, "data to validate on; as --data")->group(group);

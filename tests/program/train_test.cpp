@@ -168,6 +168,8 @@ TEST_CASE("three minutes of training lower the loss by half and find objects") {
                                 "everything",
                                 "--tabletop",
                                 "pretraining",
+                                "--descriptions",
+                                "0",
                                 "--questions",
                                 "6",
                                 "--batch",

@@ -276,6 +276,17 @@ TEST_CASE("tabletop: questions mean what they say") {
       } else if (text.find("largest") != std::string::npos) {
         ++seen["largest"];
         CHECK(others_all([](auto& other, auto& it) { return it.visible >= 1.3 * other.visible; }));
+      } else if (group == Group::caption) {
+        std::map<double, std::string> from_left_to_right;
+        for (const PlacedObject& object : scene.objects)
+          from_left_to_right[object.x] =
+              std::string(colors[object.color].name) + " " + std::string(kinds[object.kind].name);
+        std::size_t at = 0;
+        for (const auto& [x, object] : from_left_to_right) {
+          at = question.exchanges[0].answer.find(object, at);
+          REQUIRE(at != std::string::npos);
+          at += object.size();
+        }
       } else if (group == Group::absent) {
         CHECK(question.targets.empty());
         for (const PlacedObject& object : scene.objects)
@@ -307,6 +318,7 @@ TEST_CASE("tabletop: curricula hold the groups they promise, and no more") {
   };
   CHECK(groups(tabletop_pretraining_shares()) ==
         std::set<std::string>{"name", "attribute", "relation", "several", "absent", "multi-turn", "facts", "sight"});
+  CHECK(groups(tabletop_description_shares()) == std::set<std::string>{"caption", "sight", "absent"});
   CHECK(groups(tabletop_reasoning_shares()) == std::set<std::string>{"reasoning", "knowledge", "explanatory"});
 }
 

@@ -54,6 +54,13 @@ struct TabletopShare {
           {Group::absent, 1}, {Group::multi_turn, 1}, {Group::facts, 3},    {Group::sight, 1}};
 }
 
+/// What is said in words alone, mostly everything that is there. It shows a vision tower kinds and colors at the cost
+/// of the language model only: a scene without masks is not seen by the image encoder.
+[[nodiscard]] inline std::vector<TabletopShare> tabletop_description_shares() {
+  using tabletop::Group;
+  return {{Group::caption, 4}, {Group::sight, 1}, {Group::absent, 0.5}};
+}
+
 /// What a model is fine-tuned on: facts answered with masks.
 [[nodiscard]] inline std::vector<TabletopShare> tabletop_reasoning_shares() {
   using tabletop::Group;

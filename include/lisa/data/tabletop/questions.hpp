@@ -22,7 +22,7 @@
 namespace lisa::tabletop {
 
 /// What a question demands. The groups from `name` to `absent` are answered with masks, or with none where nothing is
-/// there; `facts` and `sight` in words alone.
+/// there; the others in words alone.
 enum class Group {
   name,         ///< an object by its kind
   attribute,    ///< by its color, or color and kind
@@ -35,10 +35,11 @@ enum class Group {
   absent,       ///< nothing in the picture answers to it
   facts,        ///< what kinds are used for, made of, where they live, who uses them
   sight,        ///< colors, kinds, number and presence of the objects
+  caption,      ///< all objects, from left to right
 };
-inline constexpr std::array<std::string_view, 11> group_names{"name",      "attribute",   "relation",   "reasoning",
+inline constexpr std::array<std::string_view, 12> group_names{"name",      "attribute",   "relation",   "reasoning",
                                                               "knowledge", "explanatory", "multi-turn", "several",
-                                                              "absent",    "facts",       "sight"};
+                                                              "absent",    "facts",       "sight",      "caption"};
 
 [[nodiscard]] constexpr std::string_view name_of(Group group) { return group_names[static_cast<std::size_t>(group)]; }
 
@@ -299,7 +300,9 @@ template <FactMaker make>
               fact_in_words<fact_of_place>,
               fact_in_words<fact_of_user>};
     case Group::sight:
-      return {color_of_kind, kind_of_color, number_of_objects, list_of_objects, presence_of_kind};
+      return {color_of_kind, kind_of_color, number_of_objects, presence_of_kind};
+    case Group::caption:
+      return {list_of_objects};
   }
   return {};
 }

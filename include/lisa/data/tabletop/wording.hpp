@@ -72,7 +72,7 @@ inline constexpr Wording tell_kind{{"What is the {x} in this image?"}, {"Which o
 inline constexpr Wording tell_count{
     {"How many objects are in this image?"}, {"How many objects are there?"}, "There are {y} objects."};
 inline constexpr Wording tell_objects{{"What objects are in this image?", "What do you see in this image?"},
-                                      {"Which objects can you see in this image?"},
+                                      {"Which objects do you see in this image?"},
                                       "There are {y}."};
 inline constexpr Wording tell_presence{{"Is there {x} in this image?"}, {"Can you see {x} in this image?"}, "{y}"};
 
@@ -85,9 +85,9 @@ inline constexpr Wording then_segment{{"Please segment it in this image.", "Can 
                                       one_mask};
 
 inline constexpr std::array all_wordings{
-    &ask_class, &ask_absent, &ask_all,       &ask_each,    &ask_use,         &ask_material,     &ask_place,
-    &ask_user,  &tell_use,   &tell_material, &tell_place,  &tell_user,       &tell_kind_of_use, &tell_color,
-    &tell_kind, &tell_count, &tell_objects, &tell_presence, &then_beside, &then_same_color, &then_segment};
+    &ask_class, &ask_absent, &ask_all,       &ask_each,      &ask_use,     &ask_material,     &ask_place,
+    &ask_user,  &tell_use,   &tell_material, &tell_place,    &tell_user,   &tell_kind_of_use, &tell_color,
+    &tell_kind, &tell_count, &tell_objects,  &tell_presence, &then_beside, &then_same_color,  &then_segment};
 
 /// Explanations that follow "It is [SEG]."; `{x}` is "a mug", `{y}` the fact.
 inline constexpr std::array<std::string_view, 4> explanations{"You use {x} to {y}.", "{x} is made of {y}.",
