@@ -20,6 +20,7 @@
 #include "lisa/config/dim.hpp"
 #include "lisa/cpu/own_kernels.hpp"
 #include "lisa/quant/dequantise.hpp"
+#include "lisa/quant/quantised_gemm.hpp"
 #include "lisa/quant/quantised_gemv.hpp"
 #include "lisa/quant/quantised_matrix.hpp"
 
@@ -94,6 +95,23 @@ inline constexpr dim quantised_gemv_rows = 8;
   return y;
 }
 
+/// x [rows, in] -> fp32 [rows, out] for int8 weights, with the inputs in 8 bits.
+[[nodiscard]] inline at::Tensor quantised_gemm(QuantisedGemm gemm, const at::Tensor& x, const QuantisedMatrix& matrix) {
+  static const RowQuantiser quantise = find_row_quantiser();
+  const at::Tensor wide = x.to(at::kFloat).contiguous();
+  QuantisedRows rows = QuantisedRows::of_shape(wide.size(0), matrix.in);
+  at::parallel_for(0, rows.rows, 16,
+                   [&](dim begin, dim end) { quantise(wide.const_data_ptr<float>(), begin, end, rows); });
+  at::Tensor y = at::empty({rows.rows, matrix.out}, wide.options());
+  auto* const out = y.mutable_data_ptr<float>();
+  const dim blocks = (matrix.out + gemm_columns - 1) / gemm_columns;
+  at::parallel_for(0, blocks, 1, [&](dim begin, dim end) {
+    for (dim block = begin; block < end; ++block)
+      gemm(matrix, rows, block * gemm_columns, std::min(matrix.out, (block + 1) * gemm_columns), out);
+  });
+  return y;
+}
+
 /// Rows [begin, end) of the weights in fp32, [end - begin, in].
 [[nodiscard]] inline at::Tensor dequantised_rows(const QuantisedMatrix& matrix, dim begin, dim end) {
   static const RowDequantiser dequantise =
@@ -108,8 +126,9 @@ inline constexpr dim quantised_gemv_rows = 8;
 
 }  // namespace detail
 
-/// x W^T + b with a quantised W. A few rows are rounded to 8 bits in small groups and multiplied with the weights as
-/// they lie there; more rows, or a gradient with respect to x, take the weights in x's dtype, some megabytes at a time.
+/// x W^T + b with a quantised W. A few rows, and with int8 weights any number, are rounded to 8 bits in small groups
+/// and multiplied with the weights as they lie there; more rows with int4 weights, or a gradient with respect to x,
+/// take the weights in x's dtype, some megabytes at a time.
 /// @param x       [..., In] in any floating dtype, on the CPU
 /// @param weight  bytes [Out, row_bytes], see `WeightFormat`
 /// @param bias    [Out] or none
@@ -122,11 +141,18 @@ inline constexpr dim quantised_gemv_rows = 8;
   shape.back() = matrix.out;
   const at::Tensor rows = x.reshape({-1, matrix.in});
   const bool records = at::GradMode::is_enabled() && x.requires_grad();
-  if (cpu::own_kernels_enabled() && !records && rows.size(0) <= detail::quantised_gemv_rows) {
+  if (cpu::own_kernels_enabled() && !records) {
     static const QuantisedDot dot = find_quantised_dot();
-    at::Tensor y = detail::quantised_gemv(dot, rows, matrix);
-    if (bias) y.add_(*bias);
-    return y.to(x.scalar_type()).view(shape);
+    static const QuantisedGemm gemm = find_quantised_gemm();
+    at::Tensor y;
+    if (rows.size(0) <= detail::quantised_gemv_rows)
+      y = detail::quantised_gemv(dot, rows, matrix);
+    else if (gemm != nullptr && matrix.format == WeightFormat::int8_row)
+      y = detail::quantised_gemm(gemm, rows, matrix);
+    if (y.defined()) {
+      if (bias) y.add_(*bias);
+      return y.to(x.scalar_type()).view(shape);
+    }
   }
   // So many weights that their product keeps all cores busy, so few that they stay in the outer cache.
   const dim part = std::max<dim>(16, (dim{1} << 21) / matrix.in);

@@ -1,0 +1,293 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "lisa/cpu/processor.hpp"
+#include "lisa/quant/quantised_matrix.hpp"
+#include "lisa/quant/weight_format.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace lisa {
+
+/// Many rows of inputs in 8 bits, as the matrix product with int8 weights takes them: symmetric, with one fp32 scale
+/// for each group of 128 neighbours of a row, so that a large value costs only its own group precision.
+struct QuantisedRows {
+  static constexpr std::int64_t group = 128;
+
+  std::int64_t rows = 0, in = 0;
+  std::vector<std::int8_t> values;    ///< [groups, rows, 128], zeros behind a row's last
+  std::vector<float> scales;          ///< [groups, rows]
+  std::vector<std::int32_t> offsets;  ///< [groups, rows], -128 times the sum of a group's values
+
+  [[nodiscard]] std::int64_t groups() const { return (in + group - 1) / group; }
+  [[nodiscard]] std::size_t place(std::int64_t g, std::int64_t row) const {
+    return static_cast<std::size_t>(g * rows + row);
+  }
+  [[nodiscard]] const std::int8_t* values_of(std::int64_t g, std::int64_t row) const {
+    return values.data() + place(g, row) * group;
+  }
+
+  [[nodiscard]] static QuantisedRows of_shape(std::int64_t rows, std::int64_t in) {
+    QuantisedRows made{.rows = rows, .in = in, .values = {}, .scales = {}, .offsets = {}};
+    const auto places = static_cast<std::size_t>(made.groups() * rows);
+    made.values.resize(places * group);
+    made.scales.resize(places);
+    made.offsets.resize(places);
+    return made;
+  }
+};
+
+/// Rounds the rows [begin, end) of x [rows, in] into `to`. A group with NaN or an infinite value gets NaN for its
+/// scale, so that it reaches the result.
+using RowQuantiser = void (*)(const float* x, std::int64_t begin, std::int64_t end, QuantisedRows& to);
+
+inline void quantise_inputs_portable(const float* x, std::int64_t begin, std::int64_t end, QuantisedRows& to) {
+  for (std::int64_t row = begin; row < end; ++row)
+    for (std::int64_t g = 0; g < to.groups(); ++g) {
+      const float* const from = x + row * to.in + g * QuantisedRows::group;
+      const std::int64_t count = std::min(QuantisedRows::group, to.in - g * QuantisedRows::group);
+      float largest = 0;
+      bool finite = true;
+      for (std::int64_t i = 0; i < count; ++i) {
+        finite = finite && std::isfinite(from[i]);
+        largest = std::max(largest, std::abs(from[i]));
+      }
+      const std::size_t place = to.place(g, row);
+      const float scale = finite ? largest / 127 : std::numeric_limits<float>::quiet_NaN();
+      const float inverse = scale > std::numeric_limits<float>::min() ? 1 / scale : 0;
+      std::int32_t sum = 0;
+      for (std::int64_t i = 0; i < count; ++i) {
+        const auto value = static_cast<std::int8_t>(
+            inverse == 0 ? 0 : detail::nearest_integer(std::clamp(from[i] * inverse, -127.0F, 127.0F)));
+        to.values[place * QuantisedRows::group + static_cast<std::size_t>(i)] = value;
+        sum += value;
+      }
+      to.scales[place] = scale;
+      to.offsets[place] = -128 * sum;
+    }
+}
+
+/// Columns that the matrix product computes together.
+inline constexpr std::int64_t gemm_columns = 64;
+
+/// y[row * out + column] = the products of all rows with the weights' rows [begin, end), at most `gemm_columns` of
+/// them. The matrix is int8 and has the rows' number of inputs.
+using QuantisedGemm = void (*)(const QuantisedMatrix& matrix, const QuantisedRows& x, std::int64_t begin,
+                               std::int64_t end, float* y);
+
+inline void quantised_gemm_portable(const QuantisedMatrix& m, const QuantisedRows& x, std::int64_t begin,
+                                    std::int64_t end, float* y) {
+  for (std::int64_t row = 0; row < x.rows; ++row)
+    for (std::int64_t column = begin; column < end; ++column) {
+      float total = 0;
+      for (std::int64_t g = 0; g < x.groups(); ++g) {
+        const std::int64_t first = g * QuantisedRows::group, count = std::min(QuantisedRows::group, x.in - first);
+        std::int32_t sum = 0;
+        for (std::int64_t i = 0; i < count; ++i) sum += m.integer(column, first + i) * x.values_of(g, row)[i];
+        total += static_cast<float>(sum) * x.scales[x.place(g, row)];
+      }
+      y[row * m.out + column] = total * m.scale(column, 0);
+    }
+}
+
+#if defined(__x86_64__)
+
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq")]] inline void quantise_inputs_avx512(const float* x,
+                                                                                         std::int64_t begin,
+                                                                                         std::int64_t end,
+                                                                                         QuantisedRows& to) {
+  const __m512 sign = _mm512_set1_ps(-0.0F), infinity = _mm512_set1_ps(std::numeric_limits<float>::infinity());
+  for (std::int64_t row = begin; row < end; ++row)
+    for (std::int64_t g = 0; g < to.groups(); ++g) {
+      const float* const from = x + row * to.in + g * QuantisedRows::group;
+      const std::int64_t count = std::min(QuantisedRows::group, to.in - g * QuantisedRows::group);
+      const auto mask_of = [&](std::int64_t i) {
+        return static_cast<__mmask16>(count - i >= 16 ? 0xffff : (1U << (count - i)) - 1);
+      };
+      __m512 largest = _mm512_setzero_ps();
+      __mmask16 finite = 0xffff;
+      for (std::int64_t i = 0; i < count; i += 16) {
+        const __m512 size = _mm512_andnot_ps(sign, _mm512_maskz_loadu_ps(mask_of(i), from + i));
+        finite &= _mm512_cmp_ps_mask(size, infinity, _CMP_LT_OQ);
+        largest = _mm512_maskz_max_ps(0xffff, largest, size);
+      }
+      alignas(64) float sizes[16];
+      _mm512_store_ps(sizes, largest);
+      const float scale =
+          finite == 0xffff ? *std::max_element(sizes, sizes + 16) / 127 : std::numeric_limits<float>::quiet_NaN();
+      const bool usable = scale > std::numeric_limits<float>::min();
+      const __m512 inverse = _mm512_set1_ps(usable ? 1 / scale : 0);
+      const std::size_t place = to.place(g, row);
+      std::int8_t* const values = to.values.data() + place * QuantisedRows::group;
+      __m512i sum = _mm512_setzero_si512();
+      for (std::int64_t i = 0; i < count; i += 16) {
+        // No more than 127 by the choice of the scale, but for its rounding, which the saturation below takes away.
+        const __m512 scaled = _mm512_maskz_mul_ps(0xffff, _mm512_maskz_loadu_ps(mask_of(i), from + i), inverse);
+        const __m512i rounded = _mm512_maskz_cvtps_epi32(usable ? mask_of(i) : __mmask16{0}, scaled);
+        sum = _mm512_maskz_add_epi32(0xffff, sum, rounded);
+        _mm_mask_storeu_epi8(values + i, mask_of(i), _mm512_maskz_cvtsepi32_epi8(0xffff, rounded));
+      }
+      alignas(64) std::int32_t sums[16];
+      _mm512_store_si512(sums, sum);
+      std::int32_t total = 0;
+      for (const std::int32_t part : sums) total += part;
+      to.scales[place] = scale;
+      to.offsets[place] = -128 * total;
+    }
+}
+
+namespace detail {
+
+/// Transposes 16 x 16 values of 32 bits, a row in each vector.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline void transpose_16(__m512i (&r)[16]) {
+  constexpr __mmask16 all = 0xffff;
+  constexpr __mmask8 all_pairs = 0xff;
+  __m512i t[16], u[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    t[2 * i] = _mm512_maskz_unpacklo_epi32(all, r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_maskz_unpackhi_epi32(all, r[2 * i], r[2 * i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int g = 0; g < 16; g += 4) {
+    u[g] = _mm512_maskz_unpacklo_epi64(all_pairs, t[g], t[g + 2]);
+    u[g + 1] = _mm512_maskz_unpackhi_epi64(all_pairs, t[g], t[g + 2]);
+    u[g + 2] = _mm512_maskz_unpacklo_epi64(all_pairs, t[g + 1], t[g + 3]);
+    u[g + 3] = _mm512_maskz_unpackhi_epi64(all_pairs, t[g + 1], t[g + 3]);
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    const __m512i even_low = _mm512_maskz_shuffle_i32x4(all, u[j], u[4 + j], 0x88);
+    const __m512i even_high = _mm512_maskz_shuffle_i32x4(all, u[8 + j], u[12 + j], 0x88);
+    const __m512i odd_low = _mm512_maskz_shuffle_i32x4(all, u[j], u[4 + j], 0xdd);
+    const __m512i odd_high = _mm512_maskz_shuffle_i32x4(all, u[8 + j], u[12 + j], 0xdd);
+    r[j] = _mm512_maskz_shuffle_i32x4(all, even_low, even_high, 0x88);
+    r[4 + j] = _mm512_maskz_shuffle_i32x4(all, odd_low, odd_high, 0x88);
+    r[8 + j] = _mm512_maskz_shuffle_i32x4(all, even_low, even_high, 0xdd);
+    r[12 + j] = _mm512_maskz_shuffle_i32x4(all, odd_low, odd_high, 0xdd);
+  }
+}
+
+/// The weights of one group of inputs for 64 columns, as the product takes them: unsigned q + 128, four inputs of each
+/// of 16 columns in a vector.
+struct PackedWeights {
+  alignas(64) __m512i vectors[QuantisedRows::group / 4][gemm_columns / 16];
+};
+
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq")]] inline void pack_weights(const QuantisedMatrix& m,
+                                                                               std::int64_t begin, std::int64_t end,
+                                                                               std::int64_t first, std::int64_t count,
+                                                                               PackedWeights& to) {
+  const __m512i offset = _mm512_set1_epi32(static_cast<int>(0x80808080U));
+  for (std::int64_t v = 0; v < gemm_columns / 16; ++v)
+    for (std::int64_t i = 0; i < count; i += 64) {
+      const std::int64_t left = std::min<std::int64_t>(64, count - i);
+      const __mmask64 mask = ~__mmask64{0} >> (64 - left);
+      __m512i rows[16];
+#pragma GCC unroll 16
+      for (int c = 0; c < 16; ++c) {
+        const std::int64_t column = begin + v * 16 + c;
+        rows[c] = column < end ? _mm512_maskz_loadu_epi8(mask, m.values(column) + first + i) : _mm512_setzero_si512();
+      }
+      transpose_16(rows);
+#pragma GCC unroll 16
+      for (int k = 0; k < 16; ++k) to.vectors[i / 4 + k][v] = _mm512_xor_si512(rows[k], offset);
+    }
+}
+
+/// Adds the products of `Rows` rows with one group's weights to sums [Rows, 64].
+template <int Rows>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void add_group(const PackedWeights& weights,
+                                                                                       const QuantisedRows& x,
+                                                                                       std::int64_t g, std::int64_t row,
+                                                                                       std::int64_t quads,
+                                                                                       float* sums) {
+  constexpr int vectors = gemm_columns / 16;
+  const std::int8_t* const inputs = x.values_of(g, row);
+  __m512i dots[Rows][vectors];
+#pragma GCC unroll 6
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) dots[r][v] = _mm512_set1_epi32(x.offsets[x.place(g, row + r)]);
+  for (std::int64_t k = 0; k < quads; ++k) {
+    __m512i w[vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) w[v] = weights.vectors[k][v];
+#pragma GCC unroll 6
+    for (int r = 0; r < Rows; ++r) {
+      std::int32_t four;
+      std::memcpy(&four, inputs + r * QuantisedRows::group + k * 4, sizeof four);
+      const __m512i input = _mm512_set1_epi32(four);
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) dots[r][v] = _mm512_dpbusd_epi32(dots[r][v], w[v], input);
+    }
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < Rows; ++r) {
+    const __m512 scale = _mm512_set1_ps(x.scales[x.place(g, row + r)]);
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) {
+      float* const sum = sums + r * gemm_columns + v * 16;
+      const __m512 dot = _mm512_maskz_cvtepi32_ps(0xffff, dots[r][v]);
+      _mm512_storeu_ps(sum, _mm512_fmadd_ps(dot, scale, _mm512_loadu_ps(sum)));
+    }
+  }
+}
+
+}  // namespace detail
+
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void quantised_gemm_avx512(
+    const QuantisedMatrix& m, const QuantisedRows& x, std::int64_t begin, std::int64_t end, float* y) {
+  constexpr std::int64_t tile = 6;  // 24 sums, four weights and an input leave registers to spare
+  detail::PackedWeights packed;
+  std::vector<float> sums(static_cast<std::size_t>(x.rows * gemm_columns));
+  for (std::int64_t g = 0; g < x.groups(); ++g) {
+    const std::int64_t first = g * QuantisedRows::group, count = std::min(QuantisedRows::group, x.in - first);
+    const std::int64_t quads = (count + 3) / 4;
+    detail::pack_weights(m, begin, end, first, count, packed);
+    std::int64_t row = 0;
+    for (; row + tile <= x.rows; row += tile)
+      detail::add_group<tile>(packed, x, g, row, quads, sums.data() + row * gemm_columns);
+    for (; row + 2 <= x.rows; row += 2)
+      detail::add_group<2>(packed, x, g, row, quads, sums.data() + row * gemm_columns);
+    if (row < x.rows) detail::add_group<1>(packed, x, g, row, quads, sums.data() + row * gemm_columns);
+  }
+  for (std::int64_t column = begin; column < end; column += 16) {
+    const auto mask = static_cast<__mmask16>(end - column >= 16 ? 0xffff : (1U << (end - column)) - 1);
+    const __m512 scale = _mm512_maskz_loadu_ps(mask, m.scales(column));  // one behind the other for int8
+    for (std::int64_t row = 0; row < x.rows; ++row) {
+      const __m512 sum = _mm512_loadu_ps(sums.data() + row * gemm_columns + (column - begin));
+      _mm512_mask_storeu_ps(y + row * m.out + column, mask, _mm512_mul_ps(sum, scale));
+    }
+  }
+}
+
+#endif
+
+/// The fastest rounding of inputs that this processor can run.
+[[nodiscard]] inline RowQuantiser find_row_quantiser() {
+#if defined(__x86_64__)
+  if (cpu::has_avx512()) return quantise_inputs_avx512;
+#endif
+  return quantise_inputs_portable;
+}
+
+/// The matrix product of this processor, or none where it has no instructions for sums of products of bytes: weights
+/// restored to the inputs' type are faster there.
+[[nodiscard]] inline QuantisedGemm find_quantised_gemm() {
+#if defined(__x86_64__)
+  if (cpu::has_avx512_vnni()) return quantised_gemm_avx512;
+#endif
+  return nullptr;
+}
+
+}  // namespace lisa
