@@ -31,6 +31,8 @@ function(_lisa_program_objects)
   target_include_directories(lisa_program_objects PUBLIC "${folder}")
   target_include_directories(lisa_program_objects SYSTEM PUBLIC "${LISA_CLI11_INCLUDE_DIR}")
   target_link_libraries(lisa_program_objects PUBLIC lisa::io)
+  # A third of these files' compile time is reading the same three headers.
+  target_precompile_headers(lisa_program_objects PRIVATE <CLI/CLI.hpp> <nlohmann/json.hpp> <ATen/core/Tensor.h>)
   if(COMMAND lisa_own_target)
     lisa_own_target(lisa_program_objects)
   endif()
