@@ -4,6 +4,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "chat_command.hpp"
 #include "convert_command.hpp"
@@ -12,6 +13,7 @@
 #include "exit_code.hpp"
 #include "info_command.hpp"
 #include "lisa/base/error.hpp"
+#include "lisa/base/printable.hpp"
 #include "lisa/files/mapped_file.hpp"
 #include "lisa/version.hpp"
 #include "random_command.hpp"
@@ -28,6 +30,19 @@ constexpr const char* footer =
     "5 files that do not fit each other or the compiled specifications, 6 unusable question, image or value,\n"
     "7 refused for its size, 8 some jobs of several failed.\n"
     "`lisa COMMAND --help` shows a command's options and examples.";
+
+/// Says what is wrong with the arguments, and returns the exit code.
+int report(const CLI::App& app, const CLI::ParseError& error) {
+  const std::vector<std::string> unknown = app.remaining();
+  if (app.get_subcommands().empty() && !unknown.empty()) {
+    std::string commands;
+    for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+      commands += (commands.empty() ? "" : ", ") + command->get_name();
+    print_error(found_expected(quoted(unknown.front()), "a command: " + commands));
+    return static_cast<int>(ExitCode::usage);
+  }
+  return app.exit(error) == 0 ? static_cast<int>(ExitCode::success) : static_cast<int>(ExitCode::usage);
+}
 
 int run(int argc, char** argv) {
   CLI::App app{"Reasoning segmentation: an image and a question in, an answer and masks out", "lisa"};
@@ -48,7 +63,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::RuntimeError& error) {  // a command that has already said what failed
     return error.get_exit_code();
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? static_cast<int>(ExitCode::success) : static_cast<int>(ExitCode::usage);
+    return report(app, error);
   }
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
     throw IoError("standard output", {}, std::string("cannot write: ") + std::strerror(errno));
