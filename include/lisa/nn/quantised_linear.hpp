@@ -95,11 +95,11 @@ inline constexpr dim quantised_gemv_rows = 8;
   return y;
 }
 
-/// x [rows, in] -> fp32 [rows, out] for int8 weights, with the inputs in 8 bits.
+/// The same for many rows.
 [[nodiscard]] inline at::Tensor quantised_gemm(QuantisedGemm gemm, const at::Tensor& x, const QuantisedMatrix& matrix) {
   static const RowQuantiser quantise = find_row_quantiser();
   const at::Tensor wide = x.to(at::kFloat).contiguous();
-  QuantisedRows rows = QuantisedRows::of_shape(wide.size(0), matrix.in);
+  QuantisedRows rows = QuantisedRows::zeros(matrix.format, wide.size(0), matrix.in);
   at::parallel_for(0, rows.rows, 16,
                    [&](dim begin, dim end) { quantise(wide.const_data_ptr<float>(), begin, end, rows); });
   at::Tensor y = at::empty({rows.rows, matrix.out}, wide.options());
@@ -147,7 +147,7 @@ inline constexpr dim quantised_gemv_rows = 8;
     at::Tensor y;
     if (rows.size(0) <= detail::quantised_gemv_rows)
       y = detail::quantised_gemv(dot, rows, matrix);
-    else if (gemm != nullptr && matrix.format == WeightFormat::int8_row)
+    else if (gemm != nullptr)
       y = detail::quantised_gemm(gemm, rows, matrix);
     if (y.defined()) {
       if (bias) y.add_(*bias);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lisa/cpu/processor.hpp"
+#include "lisa/quant/quantised_gemv.hpp"
 #include "lisa/quant/quantised_matrix.hpp"
 #include "lisa/quant/weight_format.hpp"
 
@@ -18,28 +19,40 @@
 
 namespace lisa {
 
-/// Many rows of inputs in 8 bits, as the matrix product with int8 weights takes them: symmetric, with one fp32 scale
-/// for each group of 128 neighbours of a row, so that a large value costs only its own group precision.
+/// Many rows of inputs in 8 bits, as the matrix product takes them: symmetric, with one fp32 scale for each group of
+/// neighbours of a row, 128 for int8 weights and 32 for int4, so that a large value costs only its own group precision.
 struct QuantisedRows {
-  static constexpr std::int64_t group = 128;
+  static constexpr std::int64_t int8_group = 128;
 
   std::int64_t rows = 0, in = 0;
-  std::vector<std::int8_t> values;    ///< [groups, rows, 128], zeros behind a row's last
+  std::int64_t group = 0;             ///< inputs that share a scale
+  std::int32_t weight_offset = 0;     ///< what the product adds to the weights, so that they are unsigned
+  std::vector<std::int8_t> values;    ///< [groups, rows, group], zeros behind a row's last
   std::vector<float> scales;          ///< [groups, rows]
-  std::vector<std::int32_t> offsets;  ///< [groups, rows], -128 times the sum of a group's values
+  std::vector<std::int32_t> offsets;  ///< [groups, rows], -weight_offset times the sum of a group's values
 
   [[nodiscard]] std::int64_t groups() const { return (in + group - 1) / group; }
+  /// Inputs of group g.
+  [[nodiscard]] std::int64_t count(std::int64_t g) const { return std::min(group, in - g * group); }
   [[nodiscard]] std::size_t place(std::int64_t g, std::int64_t row) const {
     return static_cast<std::size_t>(g * rows + row);
   }
   [[nodiscard]] const std::int8_t* values_of(std::int64_t g, std::int64_t row) const {
-    return values.data() + place(g, row) * group;
+    return values.data() + place(g, row) * static_cast<std::size_t>(group);
   }
 
-  [[nodiscard]] static QuantisedRows of_shape(std::int64_t rows, std::int64_t in) {
-    QuantisedRows made{.rows = rows, .in = in, .values = {}, .scales = {}, .offsets = {}};
+  /// Zeros, for weights of this format.
+  [[nodiscard]] static QuantisedRows zeros(WeightFormat format, std::int64_t rows, std::int64_t in) {
+    const bool int8 = format == WeightFormat::int8_row;
+    QuantisedRows made{.rows = rows,
+                       .in = in,
+                       .group = int8 ? int8_group : int4_run,
+                       .weight_offset = int8 ? 128 : 8,
+                       .values = {},
+                       .scales = {},
+                       .offsets = {}};
     const auto places = static_cast<std::size_t>(made.groups() * rows);
-    made.values.resize(places * group);
+    made.values.resize(places * static_cast<std::size_t>(made.group));
     made.scales.resize(places);
     made.offsets.resize(places);
     return made;
@@ -53,8 +66,8 @@ using RowQuantiser = void (*)(const float* x, std::int64_t begin, std::int64_t e
 inline void quantise_inputs_portable(const float* x, std::int64_t begin, std::int64_t end, QuantisedRows& to) {
   for (std::int64_t row = begin; row < end; ++row)
     for (std::int64_t g = 0; g < to.groups(); ++g) {
-      const float* const from = x + row * to.in + g * QuantisedRows::group;
-      const std::int64_t count = std::min(QuantisedRows::group, to.in - g * QuantisedRows::group);
+      const float* const from = x + row * to.in + g * to.group;
+      const std::int64_t count = to.count(g);
       float largest = 0;
       bool finite = true;
       for (std::int64_t i = 0; i < count; ++i) {
@@ -62,17 +75,18 @@ inline void quantise_inputs_portable(const float* x, std::int64_t begin, std::in
         largest = std::max(largest, std::abs(from[i]));
       }
       const std::size_t place = to.place(g, row);
+      std::int8_t* const values = to.values.data() + place * static_cast<std::size_t>(to.group);
       const float scale = finite ? largest / 127 : std::numeric_limits<float>::quiet_NaN();
       const float inverse = scale > std::numeric_limits<float>::min() ? 1 / scale : 0;
       std::int32_t sum = 0;
       for (std::int64_t i = 0; i < count; ++i) {
         const auto value = static_cast<std::int8_t>(
             inverse == 0 ? 0 : detail::nearest_integer(std::clamp(from[i] * inverse, -127.0F, 127.0F)));
-        to.values[place * QuantisedRows::group + static_cast<std::size_t>(i)] = value;
+        values[i] = value;
         sum += value;
       }
       to.scales[place] = scale;
-      to.offsets[place] = -128 * sum;
+      to.offsets[place] = -to.weight_offset * sum;
     }
 }
 
@@ -90,12 +104,12 @@ inline void quantised_gemm_portable(const QuantisedMatrix& m, const QuantisedRow
     for (std::int64_t column = begin; column < end; ++column) {
       float total = 0;
       for (std::int64_t g = 0; g < x.groups(); ++g) {
-        const std::int64_t first = g * QuantisedRows::group, count = std::min(QuantisedRows::group, x.in - first);
+        const std::int64_t first = g * x.group;
         std::int32_t sum = 0;
-        for (std::int64_t i = 0; i < count; ++i) sum += m.integer(column, first + i) * x.values_of(g, row)[i];
-        total += static_cast<float>(sum) * x.scales[x.place(g, row)];
+        for (std::int64_t i = 0; i < x.count(g); ++i) sum += m.integer(column, first + i) * x.values_of(g, row)[i];
+        total += static_cast<float>(sum) * (x.scales[x.place(g, row)] * m.scale(column, first));
       }
-      y[row * m.out + column] = total * m.scale(column, 0);
+      y[row * m.out + column] = total;
     }
 }
 
@@ -108,8 +122,8 @@ inline void quantised_gemm_portable(const QuantisedMatrix& m, const QuantisedRow
   const __m512 sign = _mm512_set1_ps(-0.0F), infinity = _mm512_set1_ps(std::numeric_limits<float>::infinity());
   for (std::int64_t row = begin; row < end; ++row)
     for (std::int64_t g = 0; g < to.groups(); ++g) {
-      const float* const from = x + row * to.in + g * QuantisedRows::group;
-      const std::int64_t count = std::min(QuantisedRows::group, to.in - g * QuantisedRows::group);
+      const float* const from = x + row * to.in + g * to.group;
+      const std::int64_t count = to.count(g);
       const auto mask_of = [&](std::int64_t i) {
         return static_cast<__mmask16>(count - i >= 16 ? 0xffff : (1U << (count - i)) - 1);
       };
@@ -127,7 +141,7 @@ inline void quantised_gemm_portable(const QuantisedMatrix& m, const QuantisedRow
       const bool usable = scale > std::numeric_limits<float>::min();
       const __m512 inverse = _mm512_set1_ps(usable ? 1 / scale : 0);
       const std::size_t place = to.place(g, row);
-      std::int8_t* const values = to.values.data() + place * QuantisedRows::group;
+      std::int8_t* const values = to.values.data() + place * static_cast<std::size_t>(to.group);
       __m512i sum = _mm512_setzero_si512();
       for (std::int64_t i = 0; i < count; i += 16) {
         // No more than 127 by the choice of the scale, but for its rounding, which the saturation below takes away.
@@ -141,7 +155,7 @@ inline void quantised_gemm_portable(const QuantisedMatrix& m, const QuantisedRow
       std::int32_t total = 0;
       for (const std::int32_t part : sums) total += part;
       to.scales[place] = scale;
-      to.offsets[place] = -128 * total;
+      to.offsets[place] = -to.weight_offset * total;
     }
 }
 
@@ -177,21 +191,22 @@ namespace detail {
   }
 }
 
-/// The weights of one group of inputs for 64 columns, as the product takes them: unsigned q + 128, four inputs of each
-/// of 16 columns in a vector.
+/// Weights of 64 columns as the product takes them: unsigned, four inputs of each of 16 columns in a vector. A group of
+/// int8, or a block of 16 groups of int4 with their scales.
 struct PackedWeights {
-  alignas(64) __m512i vectors[QuantisedRows::group / 4][gemm_columns / 16];
+  static constexpr std::int64_t vectors_of_quad = gemm_columns / 16;
+  alignas(64) __m512i quads[int4_block / 4][vectors_of_quad];
+  alignas(64) __m512 scales[int4_block / int4_run][vectors_of_quad];  ///< of int4, for each group and column
 };
 
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq")]] inline void pack_weights(const QuantisedMatrix& m,
-                                                                               std::int64_t begin, std::int64_t end,
-                                                                               std::int64_t first, std::int64_t count,
-                                                                               PackedWeights& to) {
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq")]] inline void pack_int8(const QuantisedMatrix& m,
+                                                                            std::int64_t begin, std::int64_t end,
+                                                                            std::int64_t first, std::int64_t count,
+                                                                            PackedWeights& to) {
   const __m512i offset = _mm512_set1_epi32(static_cast<int>(0x80808080U));
-  for (std::int64_t v = 0; v < gemm_columns / 16; ++v)
+  for (std::int64_t v = 0; v < PackedWeights::vectors_of_quad; ++v)
     for (std::int64_t i = 0; i < count; i += 64) {
-      const std::int64_t left = std::min<std::int64_t>(64, count - i);
-      const __mmask64 mask = ~__mmask64{0} >> (64 - left);
+      const __mmask64 mask = ~__mmask64{0} >> (64 - std::min<std::int64_t>(64, count - i));
       __m512i rows[16];
 #pragma GCC unroll 16
       for (int c = 0; c < 16; ++c) {
@@ -200,18 +215,61 @@ struct PackedWeights {
       }
       transpose_16(rows);
 #pragma GCC unroll 16
-      for (int k = 0; k < 16; ++k) to.vectors[i / 4 + k][v] = _mm512_xor_si512(rows[k], offset);
+      for (int k = 0; k < 16; ++k) to.quads[i / 4 + k][v] = _mm512_xor_si512(rows[k], offset);
     }
 }
 
-/// Adds the products of `Rows` rows with one group's weights to sums [Rows, 64].
-template <int Rows>
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void add_group(const PackedWeights& weights,
-                                                                                       const QuantisedRows& x,
-                                                                                       std::int64_t g, std::int64_t row,
-                                                                                       std::int64_t quads,
-                                                                                       float* sums) {
-  constexpr int vectors = gemm_columns / 16;
+/// The block of int4 that begins with input `first`; `runs` of it exist.
+template <WeightFormat Format>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void pack_int4(
+    const QuantisedMatrix& m, std::int64_t begin, std::int64_t end, std::int64_t first, std::int64_t runs,
+    PackedWeights& to) {
+  constexpr std::int64_t quads_of_run = int4_run / 4;
+  const __m512i low_half = _mm512_set1_epi8(15);
+  const auto mask = static_cast<__mmask16>((1U << runs) - 1);
+  for (std::int64_t v = 0; v < PackedWeights::vectors_of_quad; ++v) {
+    __m512i rows[16];
+    for (int i = 0; i < 4; ++i) {
+#pragma GCC unroll 16
+      for (int c = 0; c < 16; ++c) {
+        const std::int64_t column = begin + v * 16 + c;
+        rows[c] = column < end ? _mm512_maskz_loadu_epi32(mask, m.values(column) + first / 2 + i * runs * 4)
+                               : _mm512_setzero_si512();
+      }
+      transpose_16(rows);
+#pragma GCC unroll 16
+      for (int run = 0; run < 16; ++run) {
+        to.quads[run * quads_of_run + i][v] = _mm512_and_si512(rows[run], low_half);
+        to.quads[run * quads_of_run + 4 + i][v] =
+            _mm512_and_si512(_mm512_maskz_srli_epi16(~__mmask32{0}, rows[run], 4), low_half);
+      }
+    }
+#pragma GCC unroll 16
+    for (int c = 0; c < 16; ++c) {
+      const std::int64_t column = begin + v * 16 + c;
+      rows[c] = column < end ? _mm512_castps_si512(int4_scales<Format>(m.scales(column), first / int4_run, mask))
+                             : _mm512_setzero_si512();
+    }
+    transpose_16(rows);
+#pragma GCC unroll 16
+    for (int run = 0; run < 16; ++run) to.scales[run][v] = _mm512_castsi512_ps(rows[run]);
+  }
+}
+
+/// Adds sums of four products each. Written as an instruction: from the intrinsic, GCC 12 makes copies of the sums in
+/// memory, which halves the speed.
+[[gnu::target("avx512f,avx512vnni"), gnu::always_inline]] inline void add_products(__m512i& sums, __m512i weights,
+                                                                                   __m512i inputs) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(weights), "v"(inputs));
+}
+
+/// Adds the products of `Rows` rows with the weights of one group, `quads` of four inputs, to sums [Rows, 64].
+/// @param weight_scales of the group's columns, for formats that have a scale for each group
+template <int Rows, std::int64_t Group, bool ScaledWeights>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void add_group(
+    const __m512i (*weights)[PackedWeights::vectors_of_quad], const __m512* weight_scales, const QuantisedRows& x,
+    std::int64_t g, std::int64_t row, std::int64_t quads, float* sums) {
+  constexpr int vectors = PackedWeights::vectors_of_quad;
   const std::int8_t* const inputs = x.values_of(g, row);
   __m512i dots[Rows][vectors];
 #pragma GCC unroll 6
@@ -221,25 +279,65 @@ template <int Rows>
   for (std::int64_t k = 0; k < quads; ++k) {
     __m512i w[vectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v) w[v] = weights.vectors[k][v];
+    for (int v = 0; v < vectors; ++v) w[v] = weights[k][v];
 #pragma GCC unroll 6
     for (int r = 0; r < Rows; ++r) {
       std::int32_t four;
-      std::memcpy(&four, inputs + r * QuantisedRows::group + k * 4, sizeof four);
+      std::memcpy(&four, inputs + r * Group + k * 4, sizeof four);
       const __m512i input = _mm512_set1_epi32(four);
 #pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v) dots[r][v] = _mm512_dpbusd_epi32(dots[r][v], w[v], input);
+      for (int v = 0; v < vectors; ++v) add_products(dots[r][v], w[v], input);
     }
   }
 #pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r) {
-    const __m512 scale = _mm512_set1_ps(x.scales[x.place(g, row + r)]);
+    const __m512 input_scale = _mm512_set1_ps(x.scales[x.place(g, row + r)]);
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) {
       float* const sum = sums + r * gemm_columns + v * 16;
+      const __m512 scale = ScaledWeights ? _mm512_mul_ps(input_scale, weight_scales[v]) : input_scale;
       const __m512 dot = _mm512_maskz_cvtepi32_ps(0xffff, dots[r][v]);
       _mm512_storeu_ps(sum, _mm512_fmadd_ps(dot, scale, _mm512_loadu_ps(sum)));
     }
+  }
+}
+
+/// The same for all rows.
+template <std::int64_t Group, bool ScaledWeights>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void add_group_to_all(
+    const __m512i (*weights)[PackedWeights::vectors_of_quad], const __m512* weight_scales, const QuantisedRows& x,
+    std::int64_t g, float* sums) {
+  constexpr std::int64_t tile = 6;  // 24 sums, four weights and an input leave registers to spare
+  const std::int64_t quads = (x.count(g) + 3) / 4;
+  std::int64_t row = 0;
+  for (; row + tile <= x.rows; row += tile)
+    add_group<tile, Group, ScaledWeights>(weights, weight_scales, x, g, row, quads, sums + row * gemm_columns);
+  for (; row + 2 <= x.rows; row += 2)
+    add_group<2, Group, ScaledWeights>(weights, weight_scales, x, g, row, quads, sums + row * gemm_columns);
+  if (row < x.rows)
+    add_group<1, Group, ScaledWeights>(weights, weight_scales, x, g, row, quads, sums + row * gemm_columns);
+}
+
+template <WeightFormat Format>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void add_int4_products(
+    const QuantisedMatrix& m, const QuantisedRows& x, std::int64_t begin, std::int64_t end, float* sums) {
+  PackedWeights packed;
+  for (std::int64_t first = 0; first < x.in; first += int4_block) {
+    const std::int64_t runs = std::min<std::int64_t>(int4_block, x.in - first) / int4_run;
+    pack_int4<Format>(m, begin, end, first, runs, packed);
+    for (std::int64_t run = 0; run < runs; ++run)
+      add_group_to_all<int4_run, true>(packed.quads + run * (int4_run / 4), packed.scales[run], x,
+                                       first / int4_run + run, sums);
+  }
+}
+
+/// Without the weights' scales, which belong to whole columns.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void add_int8_products(
+    const QuantisedMatrix& m, const QuantisedRows& x, std::int64_t begin, std::int64_t end, float* sums) {
+  PackedWeights packed;
+  for (std::int64_t g = 0; g < x.groups(); ++g) {
+    pack_int8(m, begin, end, g * x.group, x.count(g), packed);
+    add_group_to_all<QuantisedRows::int8_group, false>(packed.quads, nullptr, x, g, sums);
   }
 }
 
@@ -247,23 +345,23 @@ template <int Rows>
 
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void quantised_gemm_avx512(
     const QuantisedMatrix& m, const QuantisedRows& x, std::int64_t begin, std::int64_t end, float* y) {
-  constexpr std::int64_t tile = 6;  // 24 sums, four weights and an input leave registers to spare
-  detail::PackedWeights packed;
   std::vector<float> sums(static_cast<std::size_t>(x.rows * gemm_columns));
-  for (std::int64_t g = 0; g < x.groups(); ++g) {
-    const std::int64_t first = g * QuantisedRows::group, count = std::min(QuantisedRows::group, x.in - first);
-    const std::int64_t quads = (count + 3) / 4;
-    detail::pack_weights(m, begin, end, first, count, packed);
-    std::int64_t row = 0;
-    for (; row + tile <= x.rows; row += tile)
-      detail::add_group<tile>(packed, x, g, row, quads, sums.data() + row * gemm_columns);
-    for (; row + 2 <= x.rows; row += 2)
-      detail::add_group<2>(packed, x, g, row, quads, sums.data() + row * gemm_columns);
-    if (row < x.rows) detail::add_group<1>(packed, x, g, row, quads, sums.data() + row * gemm_columns);
+  switch (m.format) {
+    case WeightFormat::int8_row:
+      detail::add_int8_products(m, x, begin, end, sums.data());
+      break;
+    case WeightFormat::int4_group32:
+      detail::add_int4_products<WeightFormat::int4_group32>(m, x, begin, end, sums.data());
+      break;
+    case WeightFormat::int4_group128:
+      detail::add_int4_products<WeightFormat::int4_group128>(m, x, begin, end, sums.data());
+      break;
   }
   for (std::int64_t column = begin; column < end; column += 16) {
     const auto mask = static_cast<__mmask16>(end - column >= 16 ? 0xffff : (1U << (end - column)) - 1);
-    const __m512 scale = _mm512_maskz_loadu_ps(mask, m.scales(column));  // one behind the other for int8
+    // int8 has its rows' scales one behind the other.
+    const __m512 scale =
+        m.format == WeightFormat::int8_row ? _mm512_maskz_loadu_ps(mask, m.scales(column)) : _mm512_set1_ps(1);
     for (std::int64_t row = 0; row < x.rows; ++row) {
       const __m512 sum = _mm512_loadu_ps(sums.data() + row * gemm_columns + (column - begin));
       _mm512_mask_storeu_ps(y + row * m.out + column, mask, _mm512_mul_ps(sum, scale));
