@@ -1,7 +1,7 @@
-// A training step split into forward, backward and optimiser, data left out: a model of 1.9 million parameters from
-// scratch on 8 images with 3 questions each, and one LLaMA-7B block with LISA's adapters in bf16 on two images with
-// three questions each, with and without recomputing it in the backward pass; beside that, plain ATen computing the
-// same matrix products. OMP_NUM_THREADS sets the number of threads.
+// A training step split into forward, backward and optimiser, data left out: lisa-tiny from scratch on 8
+// images with 3 questions each, and one LLaMA-7B block with LISA's adapters in bf16 on two images with three questions
+// each, with and without recomputing it in the backward pass; beside that, plain ATen computing the same matrix
+// products. OMP_NUM_THREADS sets the number of threads.
 
 #include <benchmark/benchmark.h>
 
@@ -12,6 +12,7 @@
 #include "bench/matrix_products.hpp"
 #include "bench/random_weights.hpp"
 #include "lisa/base/stopwatch.hpp"
+#include "lisa/config/presets.hpp"
 #include "lisa/train/adamw.hpp"
 #include "lisa/train/gradient_checkpoint.hpp"
 #include "lisa/train/gradients.hpp"
@@ -23,29 +24,6 @@
 namespace {
 
 using namespace lisa;
-
-struct SmallSpec : Lisa7B {
-  static constexpr std::string_view name = "small";
-  static constexpr LlamaConfig llm{
-      .vocab = 800, .hidden = 128, .mlp = 344, .layers = 3, .heads = 4, .kv_heads = 4, .context = 256};
-  static constexpr LoraConfig lora = no_lora;
-  static constexpr ClipConfig vision{
-      .image = 96, .patch = 16, .hidden = 96, .mlp = 384, .layers = 3, .heads = 4, .feature_layer = -1};
-  static constexpr SamConfig sam{.image = 96,
-                                 .patch = 8,
-                                 .hidden = 96,
-                                 .mlp = 384,
-                                 .layers = 3,
-                                 .heads = 4,
-                                 .window = 6,
-                                 .global_blocks = {2},
-                                 .prompt_dim = 64,
-                                 .decoder_heads = 4,
-                                 .decoder_mlp = 256,
-                                 .iou_head_hidden = 64};
-  static constexpr MlpConfig seg{.hidden = 128, .layers = 2};
-  static constexpr MlpConfig visual_projector{.hidden = 128, .layers = 1};
-};
 
 /// A dialogue of 64 shared ids, the image, a question of 24 ids and an answer of 6 with one `[SEG]`.
 DialogueTokens some_dialogue(std::int64_t question) {
@@ -63,7 +41,7 @@ DialogueTokens some_dialogue(std::int64_t question) {
 }
 
 TrainingBatch some_batch(int images, int questions) {
-  constexpr dim side = SmallSpec::sam.image;
+  constexpr dim side = LisaTiny::sam.image;
   TrainingBatch batch;
   for (int i = 0; i < images; ++i) {
     TrainingImage image{.id = "image",
@@ -116,9 +94,9 @@ void run_steps(benchmark::State& state, const std::vector<TrainedParameter>& par
 }
 
 /// @param bf16_products whether operands of fp32 products may be rounded, where the CPU has such products
-void small_model_from_scratch(benchmark::State& state, bool bf16_products) {
+void lisa_tiny_from_scratch(benchmark::State& state, bool bf16_products) {
   allow_bf16_products(bf16_products);
-  Lisa<SmallSpec> model;
+  Lisa<LisaTiny> model;
   benchmark::DoNotOptimize(initialise_missing(model, 1));
   const std::vector<TrainedParameter> parameters = set_trainable(model, everything);
   const TrainingBatch batch = some_batch(8, 3);
@@ -174,8 +152,8 @@ void timing(benchmark::internal::Benchmark* bench) {
   bench->Unit(benchmark::kMillisecond)->MeasureProcessCPUTime()->UseRealTime();
 }
 
-BENCHMARK_CAPTURE(small_model_from_scratch, fp32, false)->Apply(timing);
-BENCHMARK_CAPTURE(small_model_from_scratch, bf16_products, true)->Apply(timing);
+BENCHMARK_CAPTURE(lisa_tiny_from_scratch, fp32, false)->Apply(timing);
+BENCHMARK_CAPTURE(lisa_tiny_from_scratch, bf16_products, true)->Apply(timing);
 BENCHMARK_CAPTURE(llama_7b_block_with_adapters, kept, false)->Apply(timing);
 BENCHMARK_CAPTURE(llama_7b_block_with_adapters, recomputed, true)->Apply(timing);
 BENCHMARK(llama_7b_block_plain_products)->Apply(timing);
