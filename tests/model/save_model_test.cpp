@@ -1,6 +1,7 @@
 #include "lisa/model/save_model.hpp"
 
 #include <ATen/ops/full.h>
+#include <ATen/ops/matmul.h>
 
 #include <string>
 #include <vector>
@@ -69,6 +70,26 @@ TEST_CASE("adapters are folded into what is saved, and stay in the model") {
   };
   CHECK(difference(beside) < 1e-3);
   CHECK(difference(without) > 100 * difference(beside));  // the adapters do something
+}
+
+TEST_CASE("quantised weights are saved as what they stand for, with adapters folded in") {
+  LoadedModel<AdaptedSpec> loaded = load<AdaptedSpec>(golden_checkpoint, golden_options());
+  loaded.model.llm.for_each_projection([](const std::string&, auto& projection) {
+    projection.base.weight = quantised(projection.base.weight, WeightFormat::int8_row);
+  });
+  static_cast<void>(initialise_adapters(loaded.model, 1));
+  loaded.model.llm.for_each_adapter([](const std::string& name, at::Tensor& value, const Shape& shape) {
+    CHECK((value.scalar_type() == at::kFloat));
+    if (name.ends_with("lora_B.weight")) value = at::full(shape, 0.05, value.options());
+  });
+  const TempDir folder;
+  save_model(folder.path(), loaded.model, golden_files());
+  auto& projection = loaded.model.llm.layers[0].self_attn.q_proj;
+  CHECK(is_quantised(projection.base.weight));
+  const at::Tensor update = at::matmul(projection.lora_B, projection.lora_A).mul(scaling(AdaptedSpec::lora));
+  const LoadedModel<GoldenSpec> saved = load<GoldenSpec>(folder.path().string());
+  CHECK(relative_l2(saved.model.llm.layers[0].self_attn.q_proj.base.weight,
+                    lisa::detail::restored_weight(projection, at::kFloat).add(update)) < 1e-6);
 }
 
 TEST_CASE("weights are saved in the dtype asked for, which config.json names") {

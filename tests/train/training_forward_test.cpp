@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "lisa/model/save_model.hpp"
 #include "lisa/train/adamw.hpp"
 #include "lisa/train/gradient_checkpoint.hpp"
 #include "lisa/train/gradients.hpp"
@@ -81,8 +82,8 @@ struct Outcome {
 };
 
 template <ModelSpec S>
-Outcome outcome(Lisa<S>& model, const TrainingBatch& batch, const TrainingForwardOptions& options = {}) {
-  TrainableParts parts = everything;
+Outcome outcome(Lisa<S>& model, const TrainingBatch& batch, const TrainingForwardOptions& options = {},
+                TrainableParts parts = everything) {
   parts.lora = true;
   const std::vector<TrainedParameter> parameters = set_trainable(model, parts);
   const TrainingOutput output = training_forward(model, batch, options);
@@ -325,6 +326,27 @@ TEST_CASE("a model learns a batch by heart") {
     optimiser.step(gradients.tensors(), learning_rate({.peak = 1e-2, .warmup = 10, .total = 150}, step));
   }
   CHECK(last < 0.3 * first);
+}
+
+TEST_CASE("adapters train beside weights in 8 bits as beside the values that these stand for") {
+  Lisa<MiniSpec> model = some_model(), restored = some_model();
+  model.llm.for_each_projection([](const std::string&, auto& projection) {
+    projection.base.weight = quantised(projection.base.weight, WeightFormat::int8_row);
+  });
+  restored.llm.for_each_projection([](const std::string&, auto& projection) {
+    auto rounded = projection;
+    rounded.base.weight = quantised(projection.base.weight, WeightFormat::int8_row);
+    projection.base.weight = lisa::detail::restored_weight(rounded, at::kDouble);
+  });
+  const TrainingBatch batch = some_batch();
+  const Outcome found = outcome(model, batch, {}, lisa_recipe), expected = outcome(restored, batch, {}, lisa_recipe);
+  check_same(found, expected);
+  std::size_t adapters = 0;
+  for (const auto& [name, gradient] : found.gradients)
+    if (name.find("lora_") != std::string::npos && gradient.norm().item<double>() > 0) ++adapters;
+  CHECK(adapters == 2 * 7 * 2);  // A and B of seven projections in two blocks
+  CHECK_THROWS_WITH_AS((void)set_trainable(model, everything),
+                       doctest::Contains("q_proj.weight: quantised, beside which only adapters train"), InputError);
 }
 
 TEST_CASE("batches that cannot be trained on are refused by the sample's name") {

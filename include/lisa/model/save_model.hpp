@@ -17,6 +17,8 @@
 #include "lisa/files/mapped_file.hpp"
 #include "lisa/model/lisa_model.hpp"
 #include "lisa/model/part.hpp"
+#include "lisa/nn/lora_linear.hpp"
+#include "lisa/nn/quantised_linear.hpp"
 
 namespace lisa {
 
@@ -40,6 +42,14 @@ inline void name_vision_tower(const std::filesystem::path& folder, const std::st
   write_file(folder / "config.json", config.dump(2) + "\n");
 }
 
+/// The values that a quantised weight stands for, [Out, In]; another weight as it is.
+template <dim In, dim Out, LoraConfig L, bool Adapted>
+at::Tensor restored_weight(const LoraLinear<In, Out, L, Adapted>& projection, at::ScalarType dtype) {
+  const at::Tensor& weight = projection.base.weight;
+  if (!is_quantised(weight)) return weight;
+  return dequantised_rows(quantised_matrix(weight, In), 0, Out).to(dtype);
+}
+
 inline void make_new_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directory(folder, error);
@@ -49,14 +59,20 @@ inline void make_new_folder(const std::filesystem::path& folder) {
 }  // namespace detail
 
 /// Writes a model into an existing folder as a checkpoint in the published layout that `load` and `lisa segment` read:
-/// safetensors, adapters folded into the weights, the vision tower in a folder of its own. The model is not changed.
+/// safetensors, adapters folded into the weights, quantised weights restored, the vision tower in a folder of its own.
+/// The model is not changed.
 /// @throws IoError; InputError for a model with weights that are undefined
 template <ModelSpec S>
 void save_model(const std::filesystem::path& folder, const Lisa<S>& model, const SaveModelOptions& options) {
   const std::filesystem::path tower = folder / options.tower_folder;
   detail::make_new_folder(tower);
   Lisa<S> merged = model;  // handles: folding makes new tensors
-  if constexpr (requires { merged.llm.merge_adapters(); }) merged.llm.merge_adapters();
+  if constexpr (requires { merged.llm.merge_adapters(); }) {
+    merged.llm.for_each_projection([&](const std::string&, auto& projection) {
+      projection.base.weight = detail::restored_weight(projection, options.dtype);
+    });
+    merged.llm.merge_adapters();
+  }
   NamedTensors weights, tower_weights;
   merged.for_each_part([&](Part part, auto& module, const std::string& prefix) {
     module.for_each_parameter(prefix, [&](const std::string& name, at::Tensor& value, const Shape&) {

@@ -15,6 +15,7 @@
 #include "lisa/data/random.hpp"
 #include "lisa/model/lisa_model.hpp"
 #include "lisa/nn/parameter.hpp"
+#include "lisa/nn/quantised_linear.hpp"
 
 namespace lisa {
 
@@ -87,14 +88,20 @@ template <ModelSpec S>
   return initialised;
 }
 
-/// Gives first values to the adapters that have none yet, in the dtype of the weights beside them: A uniform within
-/// 1 / sqrt(inputs), B zero, so that the model answers as before (Hu et al. 2021; PEFT's default).
+/// Gives first values to the adapters that have none yet, in the dtype of the weights beside them, or of the model's
+/// others where those are quantised: A uniform within 1 / sqrt(inputs), B zero, so that the model answers as before (Hu
+/// et al. 2021; PEFT's default).
 /// @return the names of the new tensors
 template <ModelSpec S>
 [[nodiscard]] std::vector<std::string> initialise_adapters(Lisa<S>& model, std::uint64_t seed) {
   std::vector<std::string> initialised;
+  at::TensorOptions floating;
+  model.llm.for_each_parameter("", [&](const std::string&, const at::Tensor& value, const Shape&) {
+    if (!is_quantised(value)) floating = value.options();
+  });
   model.llm.for_each_projection([&](const std::string& projection_name, auto& projection) {
-    const at::TensorOptions options = projection.base.weight.options();
+    const at::TensorOptions options =
+        is_quantised(projection.base.weight) ? floating : projection.base.weight.options();
     projection.for_each_adapter(projection_name, [&](const std::string& name, at::Tensor& value, const Shape& shape) {
       if (value.defined()) return;
       const bool is_a = name.ends_with("lora_A.weight");

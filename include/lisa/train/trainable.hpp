@@ -37,7 +37,7 @@ inline void make_frozen(at::Tensor& value) {
 /// Makes the chosen parts of a model require gradients and everything else not.
 /// @return the parameters that train, in the order of the model's parts and names
 /// @throws InputError when adapters are to train that the model has no tensors for (see `initialise_adapters`), when a
-///         tensor that is to train is undefined, or nothing is to train; the model is then unchanged
+///         tensor that is to train is undefined or quantised, or nothing is to train; the model is then unchanged
 template <ModelSpec S>
 [[nodiscard]] std::vector<TrainedParameter> set_trainable(Lisa<S>& model, const TrainableParts& parts) {
   const auto for_each = [&](auto&& visit) {
@@ -53,6 +53,8 @@ template <ModelSpec S>
   Defects missing;
   for_each([&](Part, const std::string& name, const at::Tensor& value, bool trained) {
     if (trained && !value.defined()) missing.add(printable(name) + ": no values");
+    if (trained && value.defined() && !value.is_floating_point())
+      missing.add(printable(name) + ": quantised, beside which only adapters train");
   });
   if (!missing.empty()) throw InputError("trainable parts", missing.report("tensors cannot train"));
   std::vector<TrainedParameter> trained_parameters;
