@@ -136,7 +136,7 @@ inline std::string message_of(const std::function<void()>& attempt, std::optiona
   if (!detail::instrumented && memory_after > memory_before + 64 * mib + 2 * expected.input_bytes)
     complain("peak memory grew by " + std::to_string((memory_after - memory_before) / mib) + " MiB");
   const double allowed =
-      (detail::instrumented ? 10.0 : 1.0) * (1.0 + static_cast<double>(expected.input_bytes / mib) / 64);
+      (detail::instrumented ? 4.0 : 1.0) * (1.0 + static_cast<double>(expected.input_bytes / mib) / 64);
   if (seconds > allowed) complain("it took " + std::to_string(seconds) + " s of processor time");
 
   std::optional<ErrorKind> second_kind;
