@@ -11,30 +11,16 @@
 #include <utility>
 #include <vector>
 
+#include "tests/quant/random_matrix.hpp"
+
 //
 #include <doctest/doctest.h>
 
 using namespace lisa;
+using test::Matrix;
+using test::random_values;
 
 namespace {
-
-std::vector<float> random_values(std::int64_t n, unsigned seed, float deviation = 1) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0, deviation);
-  std::vector<float> values;
-  for (std::int64_t i = 0; i < n; ++i) values.push_back(normal(random));
-  return values;
-}
-
-/// A matrix of random weights, in an allocation of exactly its size, at an odd address.
-struct Matrix {
-  Matrix(WeightFormat format, std::int64_t out, std::int64_t in)
-      : bytes(3 + static_cast<std::size_t>(out * row_bytes(format, in))), view{format, out, in, bytes.data() + 3} {
-    quantise_rows(format, out, in, random_values(out * in, 7, 0.02F).data(), 0, out, bytes.data() + 3);
-  }
-  std::vector<std::byte> bytes;
-  QuantisedMatrix view;
-};
 
 std::vector<std::pair<std::string, RowQuantiser>> quantisers() {
   std::vector<std::pair<std::string, RowQuantiser>> found{{"portable", quantise_inputs_portable}};
@@ -160,7 +146,7 @@ TEST_CASE("matrix products equal the sum in double precision at awkward sizes, a
             CAPTURE(in);
             CAPTURE(rows);
             CAPTURE(out);
-            const Matrix m(format, out, in);
+            const Matrix m(format, out, in, 3);
             const auto x = rounded(format, quantise_inputs_portable, random_values(rows * in, 41), rows, in);
             CHECK(wrong_products(m, gemm, x) == 0);
           }
@@ -172,7 +158,7 @@ TEST_CASE("NaN and infinity among the inputs make their row NaN and no other; de
       for (const WeightFormat format : formats) {
         CAPTURE(quantiser_name);
         CAPTURE(name);
-        const Matrix m(format, 64, 256);
+        const Matrix m(format, 64, 256, 3);
         for (const float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
           auto x = random_values(3 * 256, 51);
           x[256 + 130] = bad;
