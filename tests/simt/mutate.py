@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Plants known defects into the CUDA kernels, one at a time, and requires that the tests notice each.
 
-  mutate.py BUILD [NAME...]   all of mutants.py, or those named; BUILD is the description that CMake writes
+  mutate.py BUILD [NAME...]   all of mutants/, or those named; BUILD is the description that CMake writes
 
 Prints a table. Exits 1 when a defect is not noticed, when one that is marked equivalent is, or when the text that a
 mutant replaces is not in its file exactly once.
@@ -15,23 +15,8 @@ import sys
 import tempfile
 import time
 
-from mutants import MUTANTS
+from mutants import MUTANTS, TESTED
 
-# What includes a file of the kernels, and which tests run it.
-USERS = {
-    "mask_upsample.cuh": ("mask_kernels", "mask_upsample*"),
-    "mask_run_lengths.cuh": ("mask_kernels", "mask_run_lengths*"),
-    "relative_attention.cuh": ("attention_kernels", "*_attention*"),
-    "global_attention.cuh": ("attention_kernels", "global_attention*"),
-    "window_attention.cuh": ("attention_kernels", "window_attention*"),
-}
-# The tests that call what launchers compute, for the mutants of that.
-TESTS = {
-    "mask_upsample.cuh": "mask_upsample_test",
-    "mask_run_lengths.cuh": "mask_run_lengths_test",
-    "global_attention.cuh": "attention_test",
-    "window_attention.cuh": "attention_test",
-}
 LIMIT_S = 300
 
 
@@ -66,37 +51,36 @@ def compile_mutant(mutant, build, folder, source, result, options):
 def outcome(mutant, build, folder):
     """("killed" or "survived", how)"""
     planted(mutant, pathlib.Path(build["include"]), folder)
-    unit, cases = USERS[mutant.file]
+    tested = TESTED[mutant.file]
     mutated, program = folder / "kernels.o", folder / "test"
-    source = next(s for s in build["kernel_sources"] if pathlib.Path(s).stem == unit)
+    source = next(s for s in build["kernel_sources"] if pathlib.Path(s).stem == tested.unit)
     refusal = compile_mutant(mutant, build, folder, source, mutated, ["-fsanitize=thread"])
     if refusal:
         return "killed", refusal
-    replaced, made = [unit], [str(mutated)]
+    replaced, made = [tested.unit], [str(mutated)]
     if mutant.host:
-        test = TESTS[mutant.file]
         made.append(str(folder / "test.o"))
-        replaced.append(test)
-        compile_mutant(mutant, build, folder, pathlib.Path(build["folder"]) / f"{test}.cpp", made[-1], [])
+        replaced.append(tested.test)
+        compile_mutant(mutant, build, folder, pathlib.Path(build["folder"]) / f"{tested.test}.cpp", made[-1], [])
     objects = [o for o in build["objects"] if pathlib.Path(o).name.split(".")[0] not in replaced]
     linked = run([build["compiler"], *made, *objects, "-ldl", "-o", str(program)])
     if linked.returncode != 0:
         raise SystemExit(f"{mutant.name}: does not link\n{linked.stderr}")
     try:
-        tested = run([str(program), f"--test-case={cases}", "--abort-after=1"], timeout=LIMIT_S)
+        result = run([str(program), f"--test-case={tested.cases}", "--abort-after=1"], timeout=LIMIT_S)
     except subprocess.TimeoutExpired:
         return "killed", f"still running after {LIMIT_S} s"
-    if tested.returncode == 0:
+    if result.returncode == 0:
         return "survived", ""
-    if tested.returncode < 0:
-        return "killed", f"signal {-tested.returncode}"
-    logged = [line.strip() for line in tested.stdout.splitlines()]
+    if result.returncode < 0:
+        return "killed", f"signal {-result.returncode}"
+    logged = [line.strip() for line in result.stdout.splitlines()]
     for words in ("divergent", "outside of all memory", "over the end", "misaligned", "never waited", "write against",
                   "read of", "access to a copy"):
         found = next((line for line in logged if words in line), None)
         if found:
             return "killed", found.removeprefix("logged: ").strip()[:90]
-    return "killed", "outside of the error bound" if "worst <= 1.0" in tested.stdout else "values"
+    return "killed", "outside of the error bound" if "worst <= 1.0" in result.stdout else "values"
 
 
 def main(arguments):

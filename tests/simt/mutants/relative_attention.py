@@ -1,92 +1,16 @@
-"""Defects for mutate.py: where, which text, what it becomes. Each text is in its file exactly once."""
+"""Defects of attention with decomposed relative positions."""
 
-import dataclasses
+from mutants.mutant import Mutant, Tested
 
-
-@dataclasses.dataclass
-class Mutant:
-    name: str
-    file: str
-    old: str
-    new: str
-    equivalent: str = ""  # why no test could notice
-    host: bool = False  # changes what a launcher computes, which the tests call too
-
-
-UPSAMPLE, RUNS = "mask_upsample.cuh", "mask_run_lengths.cuh"
 SHARED, GLOBAL, WINDOW = "relative_attention.cuh", "global_attention.cuh", "window_attention.cuh"
 
+TESTED = {
+    SHARED: Tested("attention_kernels", "*_attention*"),
+    GLOBAL: Tested("attention_kernels", "global_attention*", "attention_test"),
+    WINDOW: Tested("attention_kernels", "window_attention*", "attention_test"),
+}
+
 MUTANTS = [
-    # Mask upsampling
-    Mutant("upsample_pixel_corner", UPSAMPLE, "static_cast<float>(at) + 0.5F)", "static_cast<float>(at))"),
-    Mutant("upsample_no_clamp_at_zero", UPSAMPLE, "position < 0.0F ? 0.0F : position", "position"),
-    Mutant("upsample_last_input_off_by_one", UPSAMPLE, "const int last = inputs - 1, found", "const int last = inputs, found"),
-    Mutant("upsample_second_tap_is_first", UPSAMPLE, "first < last ? first + 1 : last,", "first,"),
-    Mutant("upsample_scale_of_the_other_extent", UPSAMPLE,
-           "static_cast<float>(resized_extent) / static_cast<float>(extent)",
-           "static_cast<float>(side) / static_cast<float>(extent)"),
-    Mutant("upsample_crop_ignored", UPSAMPLE, "linear_tap<Dev>(at, crop_scale, resized)",
-           "linear_tap<Dev>(at, crop_scale, 1 << 20)"),
-    Mutant("upsample_far_tap_dropped", UPSAMPLE, "far.second == coordinate ? far_share * far.weight : 0.0F", "0.0F"),
-    Mutant("upsample_shares_swapped", UPSAMPLE, "near_share = 1.0F - outer.weight, far_share = outer.weight",
-           "near_share = outer.weight, far_share = 1.0F - outer.weight"),
-    Mutant("upsample_held_row_not_shifted", UPSAMPLE, "held_rows_[1][j] = held_rows_[2][j];", ""),
-    Mutant("upsample_wrong_new_row", UPSAMPLE, "along_x(tap.first + 2, j)", "along_x(tap.first + 1, j)"),
-    Mutant("upsample_row_never_held", UPSAMPLE, "    held_ = tap.first;\n", "",
-           "rows are computed anew each time, which is slower and the same"),
-    Mutant("upsample_row_not_clamped", UPSAMPLE, "(row < last ? row : last) * side_", "row * side_"),
-    Mutant("upsample_column_not_clamped", UPSAMPLE, "line[column < last ? column : last]", "line[column]"),
-    Mutant("upsample_two_step_stale_row", UPSAMPLE, "if (tap.second != held_row_[1]) load(tap.second, 1);",
-           "if (held_row_[1] < 0) load(tap.second, 1);"),
-    Mutant("upsample_two_step_rows_not_kept", UPSAMPLE, "    held_row_[1] = tap.second;\n", "",
-           "rows are computed anew each time, which is slower and the same"),
-    Mutant("upsample_two_step_transposed_weights", UPSAMPLE, "held_[1][j][1], weights_[j]), tap.weight)",
-           "held_[1][j][1], tap.weight), weights_[j])"),
-    Mutant("upsample_at_the_threshold", UPSAMPLE, "values[j] > a.threshold", "values[j] >= a.threshold"),
-    Mutant("upsample_nan_is_foreground", UPSAMPLE, "inside && values[j] > a.threshold",
-           "inside && !(values[j] <= a.threshold)"),
-    Mutant("upsample_padding_bits", UPSAMPLE, "foreground = inside && values[j]", "foreground = values[j]"),
-    Mutant("upsample_rows_below_the_image", UPSAMPLE, "    if (y >= a.height) break;\n", ""),
-    Mutant("upsample_logits_right_of_the_image", UPSAMPLE, "a.logits != nullptr && inside", "a.logits != nullptr"),
-    Mutant("upsample_logits_asked_for_always", UPSAMPLE, "a.logits != nullptr && inside", "inside"),
-    Mutant("upsample_words_in_the_wrong_half", UPSAMPLE, "votes[0] | static_cast<std::uint64_t>(votes[1]) << 32",
-           "votes[1] | static_cast<std::uint64_t>(votes[0]) << 32"),
-    Mutant("upsample_row_of_the_next_lane", UPSAMPLE, "if (i == lane) row_word", "if (i == (lane + 1) % 32) row_word"),
-    Mutant("upsample_rows_of_bits_below_the_image", UPSAMPLE, "a.row_bits != nullptr && top + lane < a.height",
-           "a.row_bits != nullptr"),
-    Mutant("upsample_columns_of_bits_right_of_the_image", UPSAMPLE,
-           "if (x[j] < a.width) a.column_bits", "a.column_bits"),
-    Mutant("upsample_blocks_overlap", UPSAMPLE, "(block.y * mask_block_warps + warp) * mask_tile_height",
-           "(block.y * (mask_block_warps - 1) + warp) * mask_tile_height"),
-    Mutant("upsample_warps_overlap", UPSAMPLE, "block.x * mask_tile_width + 32 + lane", "block.x * mask_tile_width + 31 + lane"),
-    Mutant("upsample_next_masks_logits", UPSAMPLE, "static_cast<std::int64_t>(block.z) * a.side * a.side",
-           "static_cast<std::int64_t>(block.z) * a.side * (a.side - 1)"),
-    Mutant("upsample_grid_too_small", UPSAMPLE, "ceil_div(a.width, mask_tile_width), ceil_div(a.height, mask_block",
-           "a.width / mask_tile_width, ceil_div(a.height, mask_block", host=True),
-    # Run lengths
-    Mutant("runs_barrier_before_reading_removed", RUNS,
-           "    if (lane == 31) warp_changes[warp] = up_to_here;\n    Dev::barrier();\n",
-           "    if (lane == 31) warp_changes[warp] = up_to_here;\n"),
-    Mutant("runs_barrier_before_reuse_removed", RUNS, "    Dev::barrier();  // before the next", "    // before the next"),
-    Mutant("runs_barrier_for_one_warp", RUNS, "    Dev::barrier();  // before the next",
-           "    if (warp == 0) Dev::barrier();  // before the next"),
-    Mutant("runs_one_word_too_little_shared", RUNS, "run_length_threads, warps * 2 * static_cast<int>(sizeof(std::uint32_t))",
-           "run_length_threads, (warps * 2 - 1) * static_cast<int>(sizeof(std::uint32_t))", host=True),
-    Mutant("runs_scan_one_step_short", RUNS, "distance < 32; distance *= 2", "distance < 16; distance *= 2"),
-    Mutant("runs_scan_wraps", RUNS, "if (lane >= distance) up_to_here", "up_to_here"),
-    Mutant("runs_own_warp_counted_twice", RUNS, "if (w < warp) left_warps", "if (w <= warp) left_warps"),
-    Mutant("runs_first_lane_repeats_itself", RUNS, "lane > 0 ? followed_by(left_warps, left_lane) : left_warps",
-           "followed_by(left_warps, left_lane)"),
-    Mutant("runs_groups_forgotten", RUNS, "left_warps = before;", "left_warps{0, 0};"),
-    Mutant("runs_column_starts_as_background", RUNS,
-           "x > 0 ? word(x - 1, words_ - 1) >> ((height_ - 1) % 32) & 1 : 0", "0"),
-    Mutant("runs_wrong_bottom_bit", RUNS, "((height_ - 1) % 32)", "(height_ % 32)"),
-    Mutant("runs_word_boundary_lost", RUNS, "before = bits >> 31;", "before = 0;"),
-    Mutant("runs_below_the_image", RUNS, "      if (left < 32) changes &= (1U << left) - 1;\n", ""),
-    Mutant("runs_no_room_checked", RUNS, "if (run < static_cast<std::uint32_t>(a.capacity)) counts", "counts"),
-    Mutant("runs_last_one_missing", RUNS, "a.runs[mask] = before.count + 1", "a.runs[mask] = before.count"),
-    Mutant("runs_everyone_writes_the_end", RUNS, "if (thread == 0) {", "if (thread < 2) {"),
-    Mutant("runs_lengths_from_the_start", RUNS, "position - at.last", "position"),
     # What both attention kernels share
     Mutant("attention_left_operand_halves_swapped", SHARED, "depth * 16 + lane / 16 * 8));\n  return left;",
            "depth * 16 + (1 - lane / 16) * 8));\n  return left;"),
