@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "lisa/cpu/attention_lanes.hpp"
 #include "lisa/cpu/bfloat16.hpp"
 #include "lisa/cpu/processor.hpp"
 
@@ -72,127 +73,6 @@ concept AttentionHeadDim = HeadDim > 0 && HeadDim % 16 == 0 && HeadDim <= 96;
 #if defined(__x86_64__)
 
 namespace detail {
-
-/// One AVX-512 register in memory: 16 lanes of 32 bits, each an fp32 value or two neighbouring bf16 values.
-struct alignas(64) Line {
-  std::array<std::uint32_t, 16> lanes;
-};
-
-inline constexpr std::int64_t line_lanes = 16;
-
-// A function that uses AVX-512 has the same attribute as its callers, or it would not be inlined into them. The zeroing
-// forms of some intrinsics stand where g++ 12 warns of an uninitialised value in the plain ones.
-
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline __m512 load_floats(
-    const Line& line) {
-  return _mm512_load_ps(line.lanes.data());
-}
-
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline void store_floats(
-    Line& line, __m512 value) {
-  _mm512_store_ps(line.lanes.data(), value);
-}
-
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline __m512 larger(__m512 a,
-                                                                                                          __m512 b) {
-  return _mm512_maskz_max_ps(0xffff, a, b);
-}
-
-/// Sum of all lanes.
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline float sum_of_lanes(
-    __m512 v) {
-  v = _mm512_add_ps(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0x4e));
-  v = _mm512_add_ps(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0xb1));
-  v = _mm512_add_ps(v, _mm512_maskz_permute_ps(0xffff, v, 0x4e));
-  v = _mm512_add_ps(v, _mm512_maskz_permute_ps(0xffff, v, 0xb1));
-  return _mm512_cvtss_f32(v);
-}
-
-/// Largest of all lanes.
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline float largest_of_lanes(
-    __m512 v) {
-  v = larger(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0x4e));
-  v = larger(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0xb1));
-  v = larger(v, _mm512_maskz_permute_ps(0xffff, v, 0x4e));
-  v = larger(v, _mm512_maskz_permute_ps(0xffff, v, 0xb1));
-  return _mm512_cvtss_f32(v);
-}
-
-/// What the kernel has to know of an element type.
-template <class Element>
-struct AttentionElement;
-
-template <>
-struct AttentionElement<Bf16Bits> {
-  static constexpr std::int64_t per_lane = 2;
-
-  /// sum + products of the pairs in each lane.
-  [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] static __m512 multiply_add(
-      __m512 sum, __m512i a, __m512i b) {
-    return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
-  }
-
-  /// 2^x with a relative error below 1e-4, a twentieth of bf16's rounding. NaN stays NaN, -infinity gives 0.
-  [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] static __m512 exp2(__m512 x) {
-    const __m512 f = _mm512_maskz_reduce_ps(0xffff, x, 1);  // x - floor(x)
-    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(7.802452e-2F), f, _mm512_set1_ps(2.2606716e-1F));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9583354e-1F));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.9992522e-1F));
-    return _mm512_maskz_scalef_ps(0xffff, p, x);
-  }
-};
-
-template <>
-struct AttentionElement<float> {
-  static constexpr std::int64_t per_lane = 1;
-
-  /// sum + products of each lane.
-  [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] static __m512 multiply_add(
-      __m512 sum, __m512i a, __m512i b) {
-    return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
-  }
-
-  /// 2^x with a relative error below 2e-7. NaN stays NaN, -infinity gives 0.
-  [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] static __m512 exp2(__m512 x) {
-    const __m512 f = _mm512_maskz_reduce_ps(0xffff, x, 1);  // x - floor(x)
-    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(1.8775767e-3F), f, _mm512_set1_ps(8.98934e-3F));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.5826318e-2F));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.4015362e-1F));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9315307e-1F));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.9999993e-1F));
-    return _mm512_maskz_scalef_ps(0xffff, p, x);
-  }
-};
-
-/// Transposes 16 x 16 lanes: lane i of line k becomes lane k of line i.
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline void transpose_lanes(
-    __m512i (&r)[16]) {
-  __m512i t[16];
-#pragma GCC unroll 8
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_maskz_unpacklo_epi32(0xffff, r[i], r[i + 1]);
-    t[i + 1] = _mm512_maskz_unpackhi_epi32(0xffff, r[i], r[i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 16; i += 4) {
-    r[i] = _mm512_maskz_unpacklo_epi64(0xff, t[i], t[i + 2]);
-    r[i + 1] = _mm512_maskz_unpackhi_epi64(0xff, t[i], t[i + 2]);
-    r[i + 2] = _mm512_maskz_unpacklo_epi64(0xff, t[i + 1], t[i + 3]);
-    r[i + 3] = _mm512_maskz_unpackhi_epi64(0xff, t[i + 1], t[i + 3]);
-  }
-#pragma GCC unroll 2
-  for (int i = 0; i < 16; i += 8)
-#pragma GCC unroll 4
-    for (int j = i; j < i + 4; ++j) {
-      t[j] = _mm512_maskz_shuffle_i32x4(0xffff, r[j], r[j + 4], 0x88);
-      t[j + 4] = _mm512_maskz_shuffle_i32x4(0xffff, r[j], r[j + 4], 0xdd);
-    }
-#pragma GCC unroll 8
-  for (int j = 0; j < 8; ++j) {
-    r[j] = _mm512_maskz_shuffle_i32x4(0xffff, t[j], t[j + 8], 0x88);
-    r[j + 8] = _mm512_maskz_shuffle_i32x4(0xffff, t[j], t[j + 8], 0xdd);
-  }
-}
 
 /// The kernel's state for one thread. Keys have places, 16 to a group; places without a key have a bias that leaves
 /// them no probability.
