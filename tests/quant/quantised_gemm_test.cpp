@@ -55,7 +55,7 @@ double rounded_input(const QuantisedRows& x, std::int64_t row, std::int64_t inpu
 std::vector<std::int64_t> lengths(WeightFormat format) {
   switch (format) {
     case WeightFormat::int8_row:
-      return {1, 3, 4, 63, 64, 65, 127, 128, 129, 200, 256, 1000};
+      return {1, 3, 4, 63, 64, 65, 127, 128, 129, 200, 255, 256, 257, 1000};
     case WeightFormat::int4_group32:
       return {32, 64, 480, 512, 544, 1376};
     case WeightFormat::int4_group128:

@@ -20,9 +20,9 @@
 namespace lisa {
 
 /// Many rows of inputs in 8 bits, as the matrix product takes them: symmetric, with one fp32 scale for each group of
-/// neighbours of a row, 128 for int8 weights and 32 for int4, so that a large value costs only its own group precision.
+/// neighbours of a row, 256 for int8 weights and 32 for int4, so that a large value costs only its own group precision.
 struct QuantisedRows {
-  static constexpr std::int64_t int8_group = 128;
+  static constexpr std::int64_t int8_group = 256;
 
   std::int64_t rows = 0, in = 0;
   std::int64_t group = 0;             ///< inputs that share a scale
