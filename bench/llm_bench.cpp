@@ -1,6 +1,7 @@
 // LLaMA-7B in bf16 with random weights: one block on 316 rows (a prompt with an image), the step of one token at
-// context 316, the head on one row; beside each, plain ATen computing the same matrix products. OMP_NUM_THREADS sets
-// the number of threads, LISA_KERNELS=reference leaves everything to ATen.
+// context 316, the head on one row; beside each, plain ATen computing the same matrix products. Then whole answers of 7
+// tokens by 4 of the 32 blocks, with and without drafts. OMP_NUM_THREADS sets the number of threads,
+// LISA_KERNELS=reference leaves everything to ATen.
 
 #include <ATen/ops/linear.h>
 #include <benchmark/benchmark.h>
@@ -11,6 +12,7 @@
 
 #include "bench/matrix_products.hpp"
 #include "bench/random_weights.hpp"
+#include "lisa/llm/generate.hpp"
 #include "lisa/llm/llama.hpp"
 
 namespace {
@@ -116,6 +118,60 @@ void lm_head_one_row_plain_product(benchmark::State& state) {
   count_bytes(state, weight.numel());
 }
 
+constexpr LlamaConfig four_blocks = [] {
+  LlamaConfig fewer = llama_7b;
+  fewer.layers = decode_blocks;
+  return fewer;
+}();
+
+const Llama<four_blocks>& four_block_model() {
+  static const Llama<four_blocks> model = [] {
+    Llama<four_blocks> made;
+    bench::fill_random(made, at::kBFloat16);
+    made.prepare();
+    return made;
+  }();
+  return model;
+}
+
+/// Token ids that stand for LISA's five usual answers: "It is [SEG].", "Sure, [SEG].", "Sure, it is [SEG].",
+/// "Sure, the segmentation result is [SEG].", "[SEG].", in LLaMA's vocabulary 20 nodes.
+const std::vector<std::vector<std::int64_t>> usual_answers{{10, 11, 1000, 30},
+                                                           {20, 21, 1000, 30},
+                                                           {20, 21, 22, 11, 1000, 30},
+                                                           {20, 21, 23, 24, 25, 26, 11, 1000, 30},
+                                                           {1000, 30}};
+
+/// Questions of `rows` rows behind the rest of 316 positions, each answered with 7 tokens. Random weights agree with no
+/// draft, so the answer is forced, as `--force-answer` does; what is run is what a model with that answer would run.
+void answer_7_tokens(benchmark::State& state) {
+  const c10::InferenceMode inference;
+  const auto rows = static_cast<dim>(state.range(0));
+  const auto questions = static_cast<std::size_t>(state.range(1));
+  const bool drafted = state.range(2) != 0;
+  const auto& model = four_block_model();
+  std::vector<KvCache> caches;
+  for (std::size_t i = 0; i < questions; ++i) caches.push_back(model.make_cache());
+  std::vector<GenerationRequest> requests;
+  for (KvCache& cache : caches) {
+    if (rows < context) {
+      const std::vector<Segment> known{{context - rows, &cache}};
+      benchmark::DoNotOptimize(model.forward(bench::random({context - rows, config.hidden}, at::kBFloat16), known));
+    }
+    requests.push_back({.cache = &cache, .prompt = bench::random({rows, config.hidden}, at::kBFloat16)});
+    requests.back().forced_answer = {20, 21, 22, 11, 1000, 30, 2};
+    if (drafted) requests.back().drafts = usual_answers;
+  }
+  dim ready = 0;
+  for (auto _ : state) {
+    for (KvCache& cache : caches) cache.truncate(context - rows);
+    ready = generate<PredictingHiddenState>(model, requests).front().drafted_tokens;
+  }
+  state.counters["drafted tokens"] = static_cast<double>(ready);
+  state.counters["questions/s"] =
+      benchmark::Counter(static_cast<double>(questions), benchmark::Counter::kIsIterationInvariantRate);
+}
+
 void timing(benchmark::internal::Benchmark* bench) {
   bench->Unit(benchmark::kMillisecond)->MeasureProcessCPUTime()->UseRealTime();
 }
@@ -126,5 +182,9 @@ BENCHMARK(decode_4_blocks)->Apply(timing);
 BENCHMARK(decode_4_blocks_plain_products)->Apply(timing);
 BENCHMARK(lm_head_one_row)->Apply(timing);
 BENCHMARK(lm_head_one_row_plain_product)->Apply(timing);
+BENCHMARK(answer_7_tokens)
+    ->ArgNames({"rows", "questions", "drafted"})
+    ->ArgsProduct({{context, 40}, {1, 2, 4, 8}, {0, 1}})
+    ->Apply(timing);
 
 }  // namespace

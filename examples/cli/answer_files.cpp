@@ -68,6 +68,7 @@ WrittenAnswer write_answer(const std::string& id, const Image& image, const Answ
   nlohmann::ordered_json& record = written.record;
   record["answer"] = answer.text;
   record["stopped_by"] = to_string(answer.stopped_by);
+  record["drafted_tokens"] = answer.drafted_tokens;
   record["text_output"] = session.chat_text(answer);
   record["prompt_ids"] = answer.prompt_ids;
   record["answer_ids"] = answer.answer_ids;

@@ -28,6 +28,7 @@ constexpr std::string_view commands =
 
 struct ChatOptions {
   ModelOptions model;
+  ImageMemoryOptions memory;
   AnswerOptions answer;
   std::string image;
   std::string output = "lisa-chat";
@@ -111,6 +112,7 @@ class Chat {
 void chat(const ChatOptions& options) {
   (void)ask_options(options.answer);
   const std::unique_ptr<ModelSession> session = open_model(options.model);
+  keep_images(*session, options.memory);
   Chat conversation(*session, options);
   if (!options.image.empty()) conversation.look_at(options.image);
   if (isatty(STDIN_FILENO) == 1) std::cout << commands;
@@ -124,6 +126,7 @@ void add_chat_command(CLI::App& app) {
   CLI::App& command = *app.add_subcommand("chat", "Talk about images at a terminal, over several turns");
   command.add_option("--image", options->image, "image to begin with")->group("Question");
   add_model_options(command, options->model);
+  add_image_memory_options(command, options->memory);
   add_answer_options(command, options->answer);
   command.add_option("--output", options->output, "folder for masks and overlays")
       ->capture_default_str()

@@ -126,6 +126,22 @@ std::unique_ptr<ModelSession> open_model(const ModelOptions& options) {
   return session;
 }
 
+void add_image_memory_options(CLI::App& command, ImageMemoryOptions& options) {
+  const auto group = "Model";
+  command
+      .add_option("--image-memory", options.megabytes,
+                  "MB for images seen before, with what the model knows of them; 0 keeps none")
+      ->check(CLI::Range(0.0, 1e9))
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--feature-cache", options.folder, "folder that keeps the features of images for later runs")
+      ->group(group);
+}
+
+void keep_images(ModelSession& session, const ImageMemoryOptions& options) {
+  session.keep_images(static_cast<std::size_t>(options.megabytes * 1e6), options.folder);
+}
+
 void add_answer_options(CLI::App& command, AnswerOptions& options) {
   const auto group = "Answer";
   command.add_option("--max-new-tokens", options.max_new_tokens, "longest answer")
@@ -144,6 +160,13 @@ void add_answer_options(CLI::App& command, AnswerOptions& options) {
       ->capture_default_str()
       ->group(group);
   command.add_option("--stop", options.stop, "end the answer before this text; may be repeated")->group(group);
+  CLI::Option* const drafts =
+      command
+          .add_option("--draft", options.drafts,
+                      "a likely answer, tried out together with the question to save time; the answer stays the same; "
+                      "may be repeated; default: LISA's usual sentences")
+          ->group(group);
+  command.add_flag("--no-drafts", options.no_drafts, "try out no likely answers")->excludes(drafts)->group(group);
 }
 
 AskOptions ask_options(const AnswerOptions& options) {
@@ -153,6 +176,7 @@ AskOptions ask_options(const AnswerOptions& options) {
   validate(ask.sampling);
   ask.max_new_tokens = options.max_new_tokens;
   ask.stop = options.stop;
+  if (!options.drafts.empty() || options.no_drafts) ask.drafts = options.drafts;
   for (const auto& [name, value] : segmentation_names) {
     if (name != options.segmentation) continue;
     ask.segmentation = value;

@@ -48,7 +48,20 @@ struct AnswerOptions {
   std::uint64_t seed = 0;
   std::string segmentation = "automatic";
   std::vector<std::string> stop;
+  std::vector<std::string> drafts;
+  bool no_drafts = false;
 };
+
+/// What is kept of images that are asked about again.
+struct ImageMemoryOptions {
+  double megabytes = 512;
+  std::string folder;
+};
+
+void add_image_memory_options(CLI::App& command, ImageMemoryOptions& options);
+
+/// @throws IoError when the folder cannot be made
+void keep_images(ModelSession& session, const ImageMemoryOptions& options);
 
 void add_answer_options(CLI::App& command, AnswerOptions& options);
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,6 +30,9 @@ class SpecSession final : public ModelSession {
     return predictor_.ask_each(questions, options);
   }
   void reset() override { predictor_.reset(); }
+  void keep_images(std::size_t bytes, const std::filesystem::path& folder) override {
+    predictor_.keep_images(bytes, folder);
+  }
 
   [[nodiscard]] EvaluatedModel evaluated_model(const AskOptions& options) override {
     return lisa::evaluated_model(predictor_, options);

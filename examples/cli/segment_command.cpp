@@ -22,6 +22,7 @@ namespace {
 
 struct SegmentOptions {
   ModelOptions model;
+  ImageMemoryOptions memory;
   AnswerOptions answer;
   std::vector<std::string> images;
   std::string prompt;
@@ -72,28 +73,39 @@ nlohmann::ordered_json request_record(const Job& job, const SegmentOptions& opti
           {"overlay", !options.no_overlay}};
 }
 
+std::filesystem::path record_path(const Job& job, const SegmentOptions& options) {
+  return std::filesystem::path(options.output) / (job.id + ".json");
+}
+
+/// Whether the output folder holds this job's record, which is written after all its files.
+bool is_done(const Job& job, const SegmentOptions& options) {
+  const std::filesystem::path path = record_path(job, options);
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return false;
+  try {
+    const Json record = read_json(path);
+    return record.is_object() && record.contains("request") &&
+           Json::parse(request_record(job, options).dump()) == record.at("request");
+  } catch (const Error&) {
+    return false;  // an unreadable record is written anew
+  }
+}
+
+/// What an earlier run has not answered. A single question is always answered.
+std::vector<Job> jobs_left(std::vector<Job> jobs, const SegmentOptions& options) {
+  if (jobs.size() == 1 || options.overwrite) return jobs;
+  const std::size_t all = jobs.size();
+  std::erase_if(jobs, [&](const Job& job) { return is_done(job, options); });
+  if (jobs.size() < all)
+    print_warning(std::to_string(all - jobs.size()) + " of " + std::to_string(all) +
+                  " jobs were answered by an earlier run and are skipped (--overwrite answers them anew)");
+  return jobs;
+}
+
 /// Answers jobs one after another; the image of the job before is kept.
 class JobRunner {
  public:
   JobRunner(ModelSession& session, const SegmentOptions& options) : session_(session), options_(options) {}
-
-  [[nodiscard]] std::filesystem::path record_path(const Job& job) const {
-    return std::filesystem::path(options_.output) / (job.id + ".json");
-  }
-
-  /// Whether the output folder holds this job's record, which is written after all its files.
-  [[nodiscard]] bool is_done(const Job& job) const {
-    const std::filesystem::path path = record_path(job);
-    std::error_code ignored;
-    if (!std::filesystem::is_regular_file(path, ignored)) return false;
-    try {
-      const Json record = read_json(path);
-      return record.is_object() && record.contains("request") &&
-             Json::parse(request_record(job, options_).dump()) == record.at("request");
-    } catch (const Error&) {
-      return false;  // an unreadable record is written anew
-    }
-  }
 
   void run(const Job& job) {
     if (job.image != current_image_) {
@@ -124,13 +136,14 @@ class JobRunner {
     nlohmann::ordered_json record{{"id", job.id}, {"request", request_record(job, options_)}};
     record.update(written.record);
     const std::string line = json_line(record);
-    write_file(record_path(job), line);
+    const std::filesystem::path path = record_path(job, options_);
+    write_file(path, line);
     if (options_.json)
       std::fputs(line.c_str(), stdout);
     else
       std::fputs(("Image    " + printable(job.image, std::string::npos) + "\nQuestion " +
                   printable(job.prompt, std::string::npos) + "\n" + answer_in_words(answer, written) + "Record   " +
-                  record_path(job).string() + "\n")
+                  path.string() + "\n")
                      .c_str(),
                  stdout);
     std::fflush(stdout);
@@ -142,49 +155,45 @@ class JobRunner {
   std::string current_image_;
 };
 
-/// Several jobs: finished ones are skipped, a failing one does not stop the others.
-void run_all(JobRunner& runner, const std::vector<Job>& jobs, const SegmentOptions& options) {
-  // Sorted out before the first answer: skipped jobs take no time, and would promise an end that is too near.
-  std::vector<const Job*> left;
-  for (const Job& job : jobs)
-    if (options.overwrite || !runner.is_done(job)) left.push_back(&job);
-  if (left.size() < jobs.size())
-    print_warning(std::to_string(jobs.size() - left.size()) + " of " + std::to_string(jobs.size()) +
-                  " jobs were answered by an earlier run and are skipped (--overwrite answers them anew)");
-  if (left.empty()) return;
-  Progress progress("answered", left.size());
+/// Several jobs: a failing one does not stop the others.
+/// @param all  number of jobs, those included that an earlier run has answered
+void run_all(JobRunner& runner, const std::vector<Job>& jobs, std::size_t all) {
+  Progress progress("answered", jobs.size());
   std::size_t failed = 0;
-  for (std::size_t i = 0; i < left.size(); ++i) {
-    progress.update(i, left[i]->id);
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    progress.update(i, jobs[i].id);
     try {
-      runner.run(*left[i]);
+      runner.run(jobs[i]);
     } catch (const Error& error) {
       ++failed;
-      print_error(left[i]->id + ": " + error.what());
+      print_error(jobs[i].id + ": " + error.what());
     }
   }
-  progress.update(left.size());
+  progress.update(jobs.size());
   if (failed > 0) {
-    print_error(std::to_string(failed) + " of " + std::to_string(jobs.size()) +
-                " jobs failed; the same command retries them");
+    print_error(std::to_string(failed) + " of " + std::to_string(all) + " jobs failed; the same command retries them");
     throw CLI::RuntimeError(static_cast<int>(ExitCode::incomplete));
   }
 }
 
 void segment(const SegmentOptions& options) {
-  const std::vector<Job> jobs = collect_jobs(options);
+  std::vector<Job> jobs = collect_jobs(options);
+  const std::size_t all = jobs.size();
   (void)ask_options(options.answer);  // wrong options are found before the model is loaded
-  if (jobs.size() > 1 && !options.dump.empty())
-    throw InputError("--dump", found_expected(std::to_string(jobs.size()) + " jobs", "one: a dump holds one answer"));
-  if (jobs.size() == 1) (void)read_image(jobs.front().image);
+  if (all > 1 && !options.dump.empty())
+    throw InputError("--dump", found_expected(std::to_string(all) + " jobs", "one: a dump holds one answer"));
+  if (all == 1) (void)read_image(jobs.front().image);
+  jobs = jobs_left(std::move(jobs), options);
+  if (jobs.empty()) return;
   Stopwatch watch;
   const std::unique_ptr<ModelSession> session = open_model(options.model);
+  keep_images(*session, options.memory);
   const double load_seconds = watch.lap();
   JobRunner runner(*session, options);
-  if (jobs.size() == 1)
+  if (all == 1)
     runner.run(jobs.front());
   else
-    run_all(runner, jobs, options);
+    run_all(runner, jobs, all);
   if (!options.json)
     std::fputs(("Loaded   in " + duration(load_seconds) + "; peak memory " + bytes(peak_memory()) + "\n").c_str(),
                stdout);
@@ -200,6 +209,7 @@ void add_segment_command(CLI::App& app) {
   command.add_option("--jobs", options->jobs, "JSONL file of {\"image\", \"prompt\", \"id\"} objects")
       ->group("Question");
   add_model_options(command, options->model);
+  add_image_memory_options(command, options->memory);
   add_answer_options(command, options->answer);
   command.add_option("--output", options->output, "folder for masks, overlay and record")
       ->capture_default_str()

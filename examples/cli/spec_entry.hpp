@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -32,6 +34,7 @@ class ModelSession {
   virtual Answer ask(std::string_view question, const AskOptions& options) = 0;
   virtual std::vector<Answer> ask_each(const std::vector<std::string>& questions, const AskOptions& options) = 0;
   virtual void reset() = 0;
+  virtual void keep_images(std::size_t bytes, const std::filesystem::path& folder) = 0;
 
   /// The model as the evaluator uses it; `options` say how it answers. Refers to this session.
   [[nodiscard]] virtual EvaluatedModel evaluated_model(const AskOptions& options) = 0;

@@ -74,3 +74,22 @@ TEST_CASE("a fork goes its own way") {
   CHECK(cache.cache().append(0, row, row).keys[0][1][0].item<float>() == 1);
   CHECK(fork.cache().append(0, row, row).keys[0][1][0].item<float>() == 3);
 }
+
+TEST_CASE("a copy of the beginning up to the image's end goes on by itself") {
+  PromptCache cache = empty_cache();
+  CHECK(cache.image_end() == 0);
+  cache.restart(0, {5, -9, -10, 6, 7});
+  CHECK(cache.image_end() == 0);  // announced, not run
+  run(cache, 5, 1);
+  CHECK(cache.image_end() == 3);
+  PromptCache copy = cache.fork(cache.image_end());
+  CHECK(keys_of(copy) == Ids{5, -9, -10});
+  CHECK(copy.bytes() == cache.bytes(3));
+  CHECK(copy.bytes() == std::size_t{2 * 3 * 2 * sizeof(float)});
+  copy.restart(3, {5, -9, -10, 8});
+  run(copy, 1, 2);
+  CHECK(keys_of(copy) == Ids{5, -9, -10, 8});
+  CHECK(keys_of(cache) == Ids{5, -9, -10, 6, 7});
+  CHECK(cache.fork(100).cache().length() == 5);
+  CHECK(keys_of(empty_cache().fork(3)).empty());
+}

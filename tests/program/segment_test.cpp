@@ -142,6 +142,61 @@ TEST_CASE("--json prints records and nothing else; a job list continues where it
   CHECK(fs::exists(folder / "out/dog_logits.safetensors"));
 }
 
+TEST_CASE("a job list that is answered ends without its model") {
+  const TempDir folder;
+  fs::copy(golden + "/model_a", folder / "model", fs::copy_options::recursive);
+  const std::string image = fs::absolute(golden + "/a1/a1.png").string();
+  write_text(folder / "jobs.jsonl", "{\"image\": \"" + image + "\", \"prompt\": \"What?\", \"id\": \"a\"}\n" +
+                                        "{\"image\": \"" + image + "\", \"prompt\": \"Where?\", \"id\": \"b\"}\n");
+  const auto run = [&](const std::vector<std::string>& more) {
+    return run_program(LISA_PROGRAM,
+                       std::vector<std::string>{"segment", "--model", (folder / "model").string(), "--vision-tower",
+                                                golden + "/clip_a", "--jobs", (folder / "jobs.jsonl").string(),
+                                                "--output", (folder / "out").string(), "--max-new-tokens", "3"} +
+                           more);
+  };
+  REQUIRE(run({}).exit_code == 0);
+  fs::remove_all(folder / "model");
+  const ProgramRun again = run({});
+  CHECK_MESSAGE(again.exit_code == 0, again.err);
+  CHECK(again.err.find("2 of 2 jobs were answered") != std::string::npos);
+  CHECK(run({"--overwrite"}).exit_code != 0);
+  fs::remove(folder / "out/b.json");
+  CHECK(run({}).exit_code != 0);
+}
+
+TEST_CASE("a folder of features spares a later run the image encoder") {
+  const TempDir folder;
+  const auto record = [&] {
+    const ProgramRun run =
+        segment(dog(folder) + std::vector<std::string>{"--json", "--feature-cache", (folder / "features").string()});
+    REQUIRE_MESSAGE(run.exit_code == 0, run.err);
+    return Json::parse(run.out);
+  };
+  const Json first = record(), second = record();
+  CHECK(first.at("seconds").at("image_encoder") > 0);
+  CHECK(second.at("seconds").at("image_encoder") == 0);
+  CHECK(second.at("answer_ids") == first.at("answer_ids"));
+  CHECK(second.at("masks").at(0).at("area") == first.at("masks").at(0).at("area"));
+}
+
+TEST_CASE("drafts leave the answer as it is; --no-drafts and --draft choose them") {
+  const TempDir folder;
+  const auto record = [&](const std::vector<std::string>& more) {
+    const ProgramRun run = segment(dog(folder) + std::vector<std::string>{"--json", "--dtype", "fp32"} + more);
+    REQUIRE_MESSAGE(run.exit_code == 0, run.err);
+    return Json::parse(run.out);
+  };
+  const Json plain = record({"--no-drafts"}), usual = record({}), own = record({"--draft", "Sure, never."});
+  CHECK(plain.at("drafted_tokens") == 0);
+  CHECK(usual.at("drafted_tokens") == usual.at("answer_ids").size() - 1);
+  CHECK(own.at("drafted_tokens") > 0);
+  CHECK(own.at("drafted_tokens") < usual.at("drafted_tokens"));
+  CHECK(usual.at("answer_ids") == plain.at("answer_ids"));
+  CHECK(own.at("answer_ids") == plain.at("answer_ids"));
+  CHECK(segment(dog(folder) + std::vector<std::string>{"--no-drafts", "--draft", "x"}).exit_code != 0);
+}
+
 TEST_CASE("a pattern names every image that it matches; how far the work is goes to standard error, without colours") {
   const TempDir folder;
   fs::copy(golden + "/a1/a1.png", folder / "b.png");

@@ -40,6 +40,7 @@ template <ModelSpec S>
   // Masks come with the prompt; the end token ends the answer before anything is generated.
   AskOptions nothing_more;
   nothing_more.forced_answer = {predictor.model().tokenizer.eos()};
+  nothing_more.drafts.clear();
   std::vector<std::vector<AnswerMask>> masks;
   for (Answer& answer : predictor.answer_prompts(std::move(prompts), nothing_more))
     masks.push_back(std::move(answer.masks));

@@ -3,11 +3,14 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/index_select.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -16,6 +19,7 @@
 
 #include "lisa/base/error.hpp"
 #include "lisa/config/spec.hpp"
+#include "lisa/llm/draft_tree.hpp"
 #include "lisa/llm/kv_cache.hpp"
 #include "lisa/llm/llama.hpp"
 #include "lisa/llm/sampling.hpp"
@@ -55,6 +59,10 @@ struct GenerationRequest {
   std::int64_t seg_token = -1;
   Segmentation segmentation = Segmentation::automatic;
   std::vector<std::int64_t> forced_answer{};  ///< when not empty, exactly these tokens instead of chosen ones
+  /// Token ids of likely answers, run together with the prompt: as far as the answer agrees with one of them, its
+  /// tokens need no step of their own. The answer does not depend on them. Not used when the temperature is not 0, nor
+  /// by a backbone without `runs_drafts`.
+  std::vector<std::vector<std::int64_t>> drafts{};
 };
 
 /// A token at the moment it is chosen.
@@ -79,6 +87,7 @@ struct GenerationObserver {
 struct GeneratedAnswer {
   std::vector<std::int64_t> tokens;  ///< an end token included
   StopReason stopped_by = StopReason::end_token;
+  dim drafted_tokens = 0;  ///< tokens whose states a draft had ready, so that they took no step of their own
 };
 
 /// Throws InputError when a request cannot be continued; every defect is named with the request's number.
@@ -131,6 +140,25 @@ class Generation {
   }
 
  private:
+  /// Likely answers that were run behind a prompt, and how far the answer has followed them.
+  struct Draft {
+    DraftTree tree{};
+    DraftRows rows{};
+    dim begin = 0;        ///< place of the first node's row in the cache
+    at::Tensor states{};  // [nodes, hidden]
+    dim node = DraftTree::root;
+
+    /// Follows the answer's next token: its node, or nothing for good once the answer differs from all drafts.
+    std::optional<dim> follow(std::int64_t token) {
+      const std::optional<dim> next = tree.child(node, token);
+      if (next)
+        node = *next;
+      else
+        tree = DraftTree();
+      return next;
+    }
+  };
+
   struct Voice {
     std::size_t sequence;
     const GenerationRequest* request;
@@ -140,28 +168,50 @@ class Generation {
     bool has_seg = false;
     bool state_wanted = false;  ///< the newest token is a [SEG] whose own state has yet to be computed
     bool end_next = false;
+    Draft draft{};
 
     [[nodiscard]] bool done() const { return finished; }
   };
 
-  /// Runs all prompts as one packed batch and returns the last state of each: [sequences, hidden].
+  /// Runs all prompts, and their drafts behind them, as one packed batch and returns the last state of each prompt:
+  /// [sequences, hidden].
   at::Tensor prefill() {
-    std::vector<at::Tensor> prompts;
+    std::vector<at::Tensor> parts;
     std::vector<Segment> segments;
-    for (const Voice& voice : voices_) {
-      prompts.push_back(voice.request->prompt);
-      segments.push_back({voice.request->prompt.size(0), voice.request->cache});
+    for (Voice& voice : voices_) {
+      const GenerationRequest& request = *voice.request;
+      parts.push_back(request.prompt);
+      voice.draft = draft_of(request);
+      if (voice.draft.rows.count > 0) parts.push_back(llm_.embed(ids(voice.draft.tree.tokens())));
+      segments.push_back({request.prompt.size(0) + voice.draft.rows.count, request.cache, &voice.draft.rows});
     }
-    if (prompts.empty()) return {};
-    const at::Tensor hidden = llm_.forward(prompts.size() == 1 ? prompts.front() : at::cat(prompts, 0), segments);
+    if (parts.empty()) return {};
+    const at::Tensor hidden = llm_.forward(parts.size() == 1 ? parts.front() : at::cat(parts, 0), segments);
     std::vector<std::int64_t> last_rows;
     dim begin = 0;
-    for (std::size_t i = 0; i < segments.size(); ++i) {
-      if (observer_.on_prompt) observer_.on_prompt(i, hidden.narrow(0, begin, segments[i].rows));
-      begin += segments[i].rows;
-      last_rows.push_back(begin - 1);
+    for (Voice& voice : voices_) {
+      const dim own = voice.request->prompt.size(0), drafted = voice.draft.rows.count;
+      if (observer_.on_prompt) observer_.on_prompt(voice.sequence, hidden.narrow(0, begin, own));
+      last_rows.push_back(begin + own - 1);
+      voice.draft.states = hidden.narrow(0, begin + own, drafted);
+      begin += own + drafted;
     }
     return rows(hidden, last_rows);
+  }
+
+  /// The drafts that a request can use, in so far as the context has room for them behind its prompt.
+  static Draft draft_of(const GenerationRequest& request) {
+    if constexpr (requires { requires Backbone::runs_drafts; }) {
+      const dim begin = request.cache->length() + request.prompt.size(0);
+      const dim room = std::max<dim>(request.cache->limit() - begin, 0);
+      DraftTree tree = request.sampling.temperature == 0
+                           ? DraftTree(request.drafts, request.end_token, request.max_new_tokens - 1, room)
+                           : DraftTree();
+      if (tree.size() == 0) return {};
+      DraftRows rows = draft_rows(tree, request.prompt.options());
+      return {.tree = std::move(tree), .rows = std::move(rows), .begin = begin};
+    }
+    return {};
   }
 
   void choose_tokens() {
@@ -242,16 +292,20 @@ class Generation {
     std::erase_if(voices_, [](const Voice& voice) { return voice.done(); });
   }
 
-  /// Feeds the newest token of every voice and computes the next states.
+  /// Computes the states behind the newest token of every voice.
   void advance() {
-    std::vector<std::int64_t> tokens;
-    std::vector<Segment> segments;
-    for (const Voice& voice : voices_) {
-      tokens.push_back(voice.answer.tokens.back());
-      segments.push_back({1, voice.request->cache});
+    std::vector<at::Tensor> states(voices_.size());
+    std::vector<std::size_t> stepping;  // voices whose state no draft has ready
+    for (std::size_t i = 0; i < voices_.size(); ++i) {
+      states[i] = drafted_state(voices_[i]);
+      if (!states[i].defined()) stepping.push_back(i);
     }
-    const at::TensorOptions ids = states_.options().dtype(at::kLong);
-    states_ = llm_.forward(llm_.embed(at::tensor(tokens, ids)), segments);
+    if (!stepping.empty()) {
+      const at::Tensor stepped = step(stepping);
+      for (std::size_t row = 0; row < stepping.size(); ++row)
+        states[stepping[row]] = stepped.select(0, static_cast<std::int64_t>(row));
+    }
+    states_ = at::stack(states);
     for (std::size_t i = 0; i < voices_.size(); ++i) {
       Voice& voice = voices_[i];
       if (voice.state_wanted && observer_.on_seg)
@@ -259,6 +313,32 @@ class Generation {
                          states_.select(0, static_cast<std::int64_t>(i)));
       voice.state_wanted = false;
     }
+  }
+
+  /// The state [hidden] behind a voice's newest token if a draft has it ready; its row then joins the cache.
+  static at::Tensor drafted_state(Voice& voice) {
+    const std::optional<dim> node = voice.draft.follow(voice.answer.tokens.back());
+    if (!node) return {};
+    // A node's place is never in front of its depth, so that no row is overwritten before its turn.
+    voice.request->cache->adopt(voice.draft.begin + *node);
+    ++voice.answer.drafted_tokens;
+    return voice.draft.states[*node];
+  }
+
+  /// Feeds the newest token of the given voices: [which, hidden].
+  at::Tensor step(const std::vector<std::size_t>& which) {
+    std::vector<std::int64_t> tokens;
+    std::vector<Segment> segments;
+    for (const std::size_t i : which) {
+      tokens.push_back(voices_[i].answer.tokens.back());
+      segments.push_back({1, voices_[i].request->cache});
+    }
+    return llm_.forward(llm_.embed(ids(tokens)), segments);
+  }
+
+  /// int64 [T] where the model is.
+  [[nodiscard]] at::Tensor ids(const std::vector<std::int64_t>& tokens) const {
+    return at::tensor(tokens, voices_.front().request->prompt.options().dtype(at::kLong));
   }
 
   static at::Tensor rows(const at::Tensor& from, const std::vector<std::int64_t>& which) {
@@ -277,6 +357,7 @@ class Generation {
 /// Continues every request until its end token, its token limit or its callback says stop. All sequences share each
 /// step's matrix products; a sequence's answer is that of running it alone, up to the rounding of those products.
 /// Each token is run once: the last token of an answer is chosen but not run, and its position is not in the cache.
+/// Drafts change neither answers nor caches nor the order of the observer's calls, up to the same rounding.
 /// @tparam SegPolicy  which hidden state belongs to a `[SEG]`
 /// @throws InputError when a request is wrong, a sequence outgrows the model's context or the logits are not finite;
 ///         the caches then hold the positions of the steps that were complete

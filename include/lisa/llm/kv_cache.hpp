@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -56,18 +57,39 @@ class KvCache {
 
   void advance(dim rows) noexcept { length_ += rows; }
 
+  /// Makes a row that was stored behind the sequence without becoming part of it the next position.
+  /// @param row  its place, >= length(); nothing was stored there since
+  void adopt(dim row) {
+    if (row != length_)
+      for (Layer& layer : layers_)
+        for (at::Tensor* const held : {&layer.keys, &layer.values})
+          held->narrow(1, length_, 1).copy_(held->narrow(1, row, 1));
+    advance(1);
+  }
+
   /// Keeps the first `length` positions.
   void truncate(dim length) noexcept { length_ = std::min(length_, length); }
 
-  /// A cache with the same content and storage of its own.
-  [[nodiscard]] KvCache fork() const {
+  /// A cache with the same content and storage of its own, which has no room to spare.
+  [[nodiscard]] KvCache fork() const { return fork(length_); }
+
+  /// The same with the first `length` positions only.
+  [[nodiscard]] KvCache fork(dim length) const {
     KvCache copy(static_cast<dim>(layers_.size()), limit_);
-    copy.length_ = length_;
-    if (length_ == 0) return copy;
+    copy.length_ = std::min(length, length_);
+    if (copy.length_ == 0) return copy;
     for (std::size_t i = 0; i < layers_.size(); ++i)
-      copy.layers_[i] = {layers_[i].keys.narrow(1, 0, length_).clone(),
-                         layers_[i].values.narrow(1, 0, length_).clone()};
+      copy.layers_[i] = {layers_[i].keys.narrow(1, 0, copy.length_).clone(),
+                         layers_[i].values.narrow(1, 0, copy.length_).clone()};
     return copy;
+  }
+
+  /// Memory of a fork with `length` positions.
+  [[nodiscard]] std::size_t bytes(dim length) const {
+    std::size_t bytes = 0;
+    if (length_ == 0) return bytes;
+    for (const Layer& layer : layers_) bytes += layer.keys.narrow(1, 0, std::min(length, length_)).nbytes() * 2;
+    return bytes;
   }
 
  private:

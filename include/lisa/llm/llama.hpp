@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/silu.h>
 
@@ -13,6 +14,7 @@
 #include "lisa/config/llama.hpp"
 #include "lisa/config/lora.hpp"
 #include "lisa/llm/branched_rows.hpp"
+#include "lisa/llm/draft_tree.hpp"
 #include "lisa/llm/kv_cache.hpp"
 #include "lisa/nn/causal_attention.hpp"
 #include "lisa/nn/linear.hpp"
@@ -28,6 +30,11 @@ namespace lisa {
 struct Segment {
   dim rows = 0;
   KvCache* cache = nullptr;
+  /// With these the last rows are drafts of what may follow: the cache stores them behind the sequence, and they become
+  /// no part of it (`KvCache::adopt`). Needs a cache.
+  const DraftRows* drafts = nullptr;
+
+  [[nodiscard]] dim drafted() const { return drafts == nullptr ? 0 : drafts->count; }
 };
 
 /// Self-attention of one LLaMA block over a packed batch of sequences of any lengths.
@@ -88,6 +95,7 @@ struct LlamaAttention {
   static at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Segment& segment,
                            dim layer, const RotaryEmbedding<width>& rotary) {
     const dim first = segment.cache == nullptr ? 0 : segment.cache->length();
+    if (segment.drafted() > 0) return attend_with_drafts(q, k, v, segment, layer, rotary);
     const at::Tensor query = rotary.rotate(q, first);
     at::Tensor keys = rotary.rotate(k, first), values = v;
     if (segment.cache != nullptr) {
@@ -96,6 +104,27 @@ struct LlamaAttention {
       values = all_values;
     }
     return causal_attention(query, keys, values).transpose(0, 1).reshape({segment.rows, C.hidden});
+  }
+
+  /// The same when drafts stand behind the sequence's own rows: each sees the sequence and the drafts that lead to it.
+  static at::Tensor attend_with_drafts(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                       const Segment& segment, dim layer, const RotaryEmbedding<width>& rotary) {
+    const DraftRows& drafts = *segment.drafts;
+    const dim first = segment.cache->length(), own = segment.rows - drafts.count, length = first + own;
+    const RotaryEmbedding<width> angles = rotary.at_positions(drafts.depths.add(length - 1));
+    const auto rotated = [&](const at::Tensor& x) {
+      return at::cat({rotary.rotate(x.narrow(1, 0, own), first),
+                      RotaryEmbedding<width>::rotated(x.narrow(1, own, drafts.count), angles.cosine, angles.sine)},
+                     1);
+    };
+    const at::Tensor query = rotated(q);  // [heads, rows, width]
+    const auto [keys, values] = segment.cache->append(layer, rotated(k), v);
+    const at::Tensor of_sequence =
+        causal_attention(query.narrow(1, 0, own), keys.narrow(1, 0, length), values.narrow(1, 0, length));
+    const at::Tensor of_drafts =
+        masked_attention(query.narrow(1, own, drafts.count).unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0),
+                         at::constant_pad_nd(drafts.bias, {length, 0}))[0];
+    return at::cat({of_sequence, of_drafts}, 1).transpose(0, 1).reshape({segment.rows, C.hidden});
   }
 };
 
@@ -182,6 +211,7 @@ struct Llama {
   static constexpr LoraConfig lora = L;
   static constexpr dim out_features = C.hidden;
   static constexpr dim parameter_count = parameters(C);
+  static constexpr bool runs_drafts = true;  ///< `forward` knows `Segment::drafts`
 
   at::Tensor embed_tokens;  // [vocab, hidden]
   std::vector<LlamaBlock<C, L>> layers = std::vector<LlamaBlock<C, L>>(C.layers);
@@ -198,7 +228,7 @@ struct Llama {
   /// ids [T], int64 -> [T, hidden].
   [[nodiscard]] at::Tensor embed(const at::Tensor& ids) const { return at::embedding(embed_tokens, ids); }
 
-  /// Runs packed rows through all blocks and the final norm, and advances the caches.
+  /// Runs packed rows through all blocks and the final norm, and advances the caches by all rows but drafts.
   /// @param x         [rows, hidden], the rows of all segments in order
   /// @param segments  their row counts sum to `rows`; each has a cache of its own, or none
   /// @return          [rows, hidden], the last hidden states
@@ -210,7 +240,7 @@ struct Llama {
       hidden = layers[layer].forward(hidden, segments, static_cast<dim>(layer), rotary);
     hidden = norm.forward(hidden);
     for (const Segment& segment : segments)
-      if (segment.cache != nullptr) segment.cache->advance(segment.rows);
+      if (segment.cache != nullptr) segment.cache->advance(segment.rows - segment.drafted());
     return hidden;
   }
 

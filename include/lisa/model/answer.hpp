@@ -14,6 +14,7 @@
 #include "lisa/image/mask.hpp"
 #include "lisa/llm/generate.hpp"
 #include "lisa/llm/sampling.hpp"
+#include "lisa/text/lisa_templates.hpp"
 
 namespace lisa {
 
@@ -59,11 +60,15 @@ struct Answer {
   std::vector<std::int64_t> prompt_ids;  ///< the whole prompt, history included, -200 where the image stands
   std::vector<std::int64_t> answer_ids;  ///< the chosen tokens, the end token included
   StopReason stopped_by = StopReason::end_token;
+  dim drafted_tokens = 0;  ///< tokens that a draft had ready, so that they took no step of their own
   StageTimes times;
 };
 
 /// Tensors of every level of an answer, by the names of the recorded vectors in tests/golden.
 using AnswerTrace = std::vector<std::pair<std::string, at::Tensor>>;
+
+/// LISA's own sentences (`answers` of text/lisa_templates.hpp), which its checkpoints were trained to say.
+[[nodiscard]] inline std::vector<std::string> likely_answers() { return {answers.begin(), answers.end()}; }
 
 /// How to answer.
 struct AskOptions {
@@ -72,6 +77,11 @@ struct AskOptions {
   Segmentation segmentation = Segmentation::automatic;
   std::vector<std::string> stop{};            ///< an answer ends before the first of these strings
   std::vector<std::int64_t> forced_answer{};  ///< token ids to answer with, for measurements
+  /// Likely answers, which are run together with the question: as far as the answer agrees with one of them, its tokens
+  /// take no step of their own. They never change what is answered, beyond the rounding of products of more rows.
+  /// Empty: every token takes its step. Not used when the temperature is not 0, with `Segmentation::off` or with a
+  /// trace.
+  std::vector<std::string> drafts = likely_answers();
   /// Text as soon as it is certain; false ends the answer.
   std::function<bool(std::string_view text)> on_text{};
   /// Each mask in the step in which its `[SEG]` is chosen, before the text is complete.

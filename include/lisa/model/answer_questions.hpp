@@ -62,7 +62,7 @@ class OpenQuestion {
   }
 
   /// Decides what of the cache is kept and what has to be run.
-  [[nodiscard]] GenerationRequest request(std::int64_t end_token) {
+  [[nodiscard]] GenerationRequest request(const Tokenizer& tokenizer) {
     reused_ = std::min(rows_.common_prefix(question_.cache->keys()), rows_.size() - 1);
     for (const std::size_t index : prompt_segs()) reused_ = std::min(reused_, state_position(index));
     if (trace() != nullptr) reused_ = 0;
@@ -74,10 +74,11 @@ class OpenQuestion {
                 reused_, [&](std::span<const std::int64_t> ids) { return embed(ids); }, question_.image->visual_rows),
             .sampling = options.sampling,
             .max_new_tokens = std::min(options.max_new_tokens, room),
-            .end_token = end_token,
+            .end_token = tokenizer.eos(),
             .seg_token = seg_,
             .segmentation = options.segmentation,
-            .forced_answer = options.forced_answer};
+            .forced_answer = options.forced_answer,
+            .drafts = draft_ids(tokenizer)};
   }
 
   void on_prompt(const at::Tensor& hidden) {  // [T, hidden]
@@ -115,6 +116,7 @@ class OpenQuestion {
   [[nodiscard]] Answer finish(GeneratedAnswer generated) {
     answer_.answer_ids = std::move(generated.tokens);
     answer_.stopped_by = generated.stopped_by;
+    answer_.drafted_tokens = generated.drafted_tokens;
     answer_.text = text_.finish();
     const std::string_view rest = text_.take_certain();
     if (!rest.empty() && question_.options->on_text) (void)question_.options->on_text(rest);
@@ -124,6 +126,14 @@ class OpenQuestion {
 
  private:
   [[nodiscard]] AnswerTrace* trace() const { return question_.options->trace; }
+
+  /// A trace is compared with recorded steps, which were taken one by one; the usual answers all have a `[SEG]`.
+  [[nodiscard]] std::vector<std::vector<std::int64_t>> draft_ids(const Tokenizer& tokenizer) const {
+    std::vector<std::vector<std::int64_t>> ids;
+    if (trace() != nullptr || question_.options->segmentation == Segmentation::off) return ids;
+    for (const std::string& draft : question_.options->drafts) ids.push_back(tokenizer.encode_continuation(draft));
+    return ids;
+  }
 
   [[nodiscard]] at::Tensor embed(std::span<const std::int64_t> ids) const {
     return embed_ids(model_.llm, ids, question_.image->visual_rows.device());
@@ -250,7 +260,7 @@ template <ModelSpec S>
   for (const Question& question : questions) open.emplace_back(model, tokenizer, question);
   Stopwatch watch;
   std::vector<GenerationRequest> requests;
-  for (auto& question : open) requests.push_back(question.request(tokenizer.eos()));
+  for (auto& question : open) requests.push_back(question.request(tokenizer));
   double prefill = 0;
   GenerationObserver observer;
   observer.on_prompt = [&](std::size_t i, const at::Tensor& hidden) {

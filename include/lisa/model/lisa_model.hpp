@@ -106,7 +106,11 @@ class Lisa {
 
   /// pixel_values [B, 3, H, W], any floating dtype.
   [[nodiscard]] VisualRows encode_visual(const at::Tensor& pixel_values) const {
-    const at::Tensor features = vision_tower.forward(as_input_of(vision_tower, pixel_values));
+    return project_visual(vision_tower.forward(as_input_of(vision_tower, pixel_values)));
+  }
+
+  /// features [B, tokens, vision hidden] of the vision tower -> rows for the language model.
+  [[nodiscard]] VisualRows project_visual(const at::Tensor& features) const {
     const at::Tensor rows = visual_projector.forward(as_input_of(visual_projector, features));
     return {features, as_input_of(llm, rows)};
   }

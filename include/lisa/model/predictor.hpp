@@ -1,8 +1,11 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -10,8 +13,11 @@
 
 #include "lisa/base/error.hpp"
 #include "lisa/image/image.hpp"
+#include "lisa/image/pixel_hash.hpp"
 #include "lisa/model/answer.hpp"
 #include "lisa/model/answer_questions.hpp"
+#include "lisa/model/feature_folder.hpp"
+#include "lisa/model/image_memory.hpp"
 #include "lisa/model/loaded_model.hpp"
 #include "lisa/model/prepared_image.hpp"
 #include "lisa/model/prompt_cache.hpp"
@@ -27,7 +33,8 @@ namespace lisa {
 ///     Answer next = predictor.ask("And the thing next to it?");
 ///
 /// The image is encoded once. The language model's cache is kept over turns, over conversations on one image and, for
-/// the system text, over images; only what a prompt adds is run. Not for use from several threads at once.
+/// the system text, over images; only what a prompt adds is run. `keep_images` makes that last when an image comes
+/// back. Not for use from several threads at once.
 /// @tparam S  the model's specification
 template <ModelSpec S>
 class Predictor {
@@ -37,21 +44,32 @@ class Predictor {
   explicit Predictor(const LoadedModel<S>& model, const ConversationTemplate& style = llava_v1)
       : model_(&model), style_(style), cache_(Lisa<S>::Backbone::make_cache()), conversation_(empty_conversation()) {}
 
+  /// Keeps images for the time when they are set again: their features, and what the language model's cache holds up to
+  /// their end. An image is known by its pixels.
+  /// @param bytes   memory for images beside the present one; 0 keeps none
+  /// @param folder  when not empty, features are kept there as well, for later runs of a model with the same weights;
+  ///                opening it reads the weights of the vision tower and the image encoder once
+  /// @throws IoError when the folder cannot be made
+  void keep_images(std::size_t bytes, const std::filesystem::path& folder = {}) {
+    memory_ = ImageMemory(bytes);
+    folder_.reset();
+    if (!folder.empty()) folder_.emplace(folder, model_->model);
+  }
+
   /// Takes an image and starts a new conversation about it. Runs the vision tower; the image encoder runs at the first
   /// mask, or now when `masks_now`. An image that cannot be used leaves the predictor as it was.
   /// @throws InputError for an image without pixels or of an extreme aspect ratio
   void set_image(const Image& image, bool masks_now = false) {
     StageTimes times;
-    auto prepared = std::make_unique<PreparedImage>(
-        prepare_image(model_->model, image, model_->sam_preprocess, model_->clip_preprocess, times));
-    if (masks_now) ensure_embedding(model_->model, *prepared, times);
-    image_ = std::move(prepared);
-    ++image_serial_;
+    const bool known_by_pixels = memory_.limit() > 0 || folder_.has_value();
+    const PixelHash picture = known_by_pixels ? pixel_hash(image) : PixelHash{};
+    if (!known_by_pixels || !has_image() || image_.picture != picture) change_image(image, picture, times);
+    if (masks_now) ensure_embedding(model_->model, *image_.image, times);
     image_times_ = times;
     reset();
   }
 
-  [[nodiscard]] bool has_image() const noexcept { return image_ != nullptr; }
+  [[nodiscard]] bool has_image() const noexcept { return image_.image != nullptr; }
 
   /// Starts a new conversation about the same image.
   void reset() {
@@ -76,6 +94,7 @@ class Predictor {
     Answer answer = std::move(
         answer_questions<S>(model_->model, model_->tokenizer, {question_about(ids, history_.size(), cache_, options)})
             .front());
+    store_features();
     next.add_assistant(without_placeholders(answer.text));
     remember(answer);
     conversation_ = std::move(next);
@@ -112,6 +131,7 @@ class Predictor {
     for (std::size_t i = 0; i < prompts.size(); ++i)
       batch.push_back(question_about(std::move(prompts[i]), 0, caches[i], options));
     std::vector<Answer> answers = answer_questions<S>(model_->model, model_->tokenizer, batch);
+    store_features();
     add_image_times(answers.front().times);
     return answers;
   }
@@ -130,18 +150,57 @@ class Predictor {
   /// The image as the model sees it. @throws InputError without an image
   [[nodiscard]] const PreparedImage& image() const {
     require_image();
-    return *image_;
+    return *image_.image;
   }
 
  private:
+  /// Makes an image the present one, from the memory, from the folder's features or from its pixels.
+  void change_image(const Image& image, const PixelHash& picture, StageTimes& times) {
+    std::optional<SeenImage> next = memory_.take(picture);
+    if (!next) {
+      const ImageFeatures known = folder_ ? folder_->find(picture) : ImageFeatures{};
+      next = SeenImage{.picture = picture,
+                       .image = std::make_unique<PreparedImage>(prepare_image(
+                           model_->model, image, model_->sam_preprocess, model_->clip_preprocess, times, known)),
+                       .serial = last_serial_ + 1,
+                       .stored_features = count_of(known)};
+      ++last_serial_;
+    }
+    put_away_image();
+    image_ = std::move(*next);
+    if (image_.prompt) cache_ = std::move(*std::exchange(image_.prompt, std::nullopt));
+  }
+
+  /// Puts the present image into the memory, with its keys and values where these fit as well.
+  void put_away_image() {
+    if (memory_.limit() == 0 || !has_image()) return;
+    const dim end = cache_.image_end();
+    if (end > 0 && bytes_of(*image_.image) + cache_.bytes(end) <= memory_.limit()) image_.prompt = cache_.fork(end);
+    memory_.put(std::move(image_));
+  }
+
+  [[nodiscard]] static int count_of(const ImageFeatures& features) {
+    return (features.visual.defined() ? 1 : 0) + (features.embedding.defined() ? 1 : 0);
+  }
+
+  /// Keeps features in the folder that it does not have yet.
+  void store_features() {
+    if (!folder_) return;
+    const PreparedImage& image = *image_.image;
+    const ImageFeatures features{image.visual_features, image.embedding.defined() ? image.embedding[0] : at::Tensor()};
+    if (count_of(features) <= image_.stored_features) return;
+    folder_->keep(image_.picture, features);
+    image_.stored_features = count_of(features);
+  }
+
   void require_image() const {
-    if (image_ == nullptr) throw InputError("image", "found none, expected set_image before a question");
+    if (!has_image()) throw InputError("image", "found none, expected set_image before a question");
   }
 
   [[nodiscard]] Question question_about(std::vector<std::int64_t> ids, std::size_t asked_from, PromptCache& cache,
                                         const AskOptions& options) const {
-    return {.image = image_.get(),
-            .image_serial = image_serial_,
+    return {.image = image_.image.get(),
+            .image_serial = image_.serial,
             .ids = std::move(ids),
             .asked_from = asked_from,
             .cache = &cache,
@@ -166,10 +225,10 @@ class Predictor {
   /// copies of one.
   void run_common_prefix(const std::vector<std::vector<std::int64_t>>& prompts) {
     const c10::InferenceMode no_gradients;
-    const PromptRows first(prompts.front(), Lisa<S>::visual_tokens, image_serial_);
+    const PromptRows first(prompts.front(), Lisa<S>::visual_tokens, image_.serial);
     dim shared = first.size() - 1;
     for (const auto& prompt : prompts) {
-      const PromptRows rows(prompt, Lisa<S>::visual_tokens, image_serial_);
+      const PromptRows rows(prompt, Lisa<S>::visual_tokens, image_.serial);
       shared = std::min({shared, rows.size() - 1, first.common_prefix(rows.keys())});
       const auto seg = std::ranges::find(prompt, model_->tokenizer.seg());
       if (seg != prompt.end() && seg != prompt.begin())
@@ -181,12 +240,11 @@ class Predictor {
     cache_.restart(reused, keys);
     if (reused == shared) return;
     const auto& llm = model_->model.llm;
+    const at::Tensor& visual = image_.image->visual_rows;
     const at::Tensor rows =
         first
             .embeddings(
-                reused,
-                [&](std::span<const std::int64_t> ids) { return embed_ids(llm, ids, image_->visual_rows.device()); },
-                image_->visual_rows)
+                reused, [&](std::span<const std::int64_t> ids) { return embed_ids(llm, ids, visual.device()); }, visual)
             .narrow(0, 0, shared - reused);
     const Segment segment{rows.size(0), &cache_.cache()};
     (void)llm.forward(rows, {&segment, 1});
@@ -203,10 +261,12 @@ class Predictor {
   ConversationTemplate style_;
   PromptCache cache_;
   Conversation conversation_;
-  std::vector<std::int64_t> history_;     ///< ids of the conversation so far, empty before its first answer
-  std::unique_ptr<PreparedImage> image_;  ///< its address stays while answers refer to it
-  std::int64_t image_serial_ = 0;
+  std::vector<std::int64_t> history_;  ///< ids of the conversation so far, empty before its first answer
+  SeenImage image_;                    ///< the present one; its prompt is `cache_`
+  std::int64_t last_serial_ = 0;
   StageTimes image_times_;
+  ImageMemory memory_;
+  std::optional<FeatureFolder> folder_;
 };
 
 }  // namespace lisa

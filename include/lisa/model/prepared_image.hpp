@@ -7,6 +7,7 @@
 #include "lisa/image/image.hpp"
 #include "lisa/image/preprocess_tensor.hpp"
 #include "lisa/model/answer.hpp"
+#include "lisa/model/feature_folder.hpp"
 #include "lisa/model/lisa_model.hpp"
 
 namespace lisa {
@@ -22,15 +23,21 @@ struct PreparedImage {
 };
 
 /// Preprocesses an image and runs the vision tower and the visual projector.
+/// @param known  features of the same image by the same weights, which are then not computed
 /// @throws InputError for an image without pixels or of an aspect ratio that leaves no pixels
 template <ModelSpec S>
 [[nodiscard]] PreparedImage prepare_image(const Lisa<S>& model, const Image& image, const SamPreprocess& sam,
-                                          const ClipPreprocess& clip, StageTimes& times) {
+                                          const ClipPreprocess& clip, StageTimes& times,
+                                          const ImageFeatures& known = {}) {
   const c10::InferenceMode no_gradients;
   Stopwatch watch;
   PreparedImage prepared{preprocess_sam(image, sam), preprocess_clip(image, clip), {}, {}, {}};
   times.preprocess += watch.lap();
-  const auto visual = model.encode_visual(prepared.clip.pixel_values.unsqueeze(0));
+  const auto visual = known.visual.defined()
+                          ? model.project_visual(model.as_input_of(model.vision_tower, known.visual.unsqueeze(0)))
+                          : model.encode_visual(prepared.clip.pixel_values.unsqueeze(0));
+  if (known.embedding.defined())
+    prepared.embedding = model.as_input_of(model.image_encoder, known.embedding.unsqueeze(0));
   prepared.visual_features = visual.features[0];
   prepared.visual_rows = visual.projected[0];
   times.vision_tower += watch.lap();

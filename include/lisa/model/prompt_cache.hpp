@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <utility>
@@ -39,6 +40,25 @@ class PromptCache {
     copy.keys_ = keys_;
     return copy;
   }
+
+  /// A copy of the first `length` positions.
+  [[nodiscard]] PromptCache fork(dim length) const {
+    PromptCache copy(cache_.fork(length));
+    const std::span<const std::int64_t> kept = keys().first(static_cast<std::size_t>(copy.cache_.length()));
+    copy.keys_.assign(kept.begin(), kept.end());
+    return copy;
+  }
+
+  /// Positions up to the end of the last image that was run; 0 without one.
+  [[nodiscard]] dim image_end() const {
+    const std::span<const std::int64_t> run = keys();
+    const auto last = std::find_if(run.rbegin(), run.rend(), [](std::int64_t key) { return key < 0; });
+    return run.rend() - last;
+  }
+
+  /// Memory of a copy of the first `length` positions, and of all of them.
+  [[nodiscard]] std::size_t bytes(dim length) const { return cache_.bytes(length); }
+  [[nodiscard]] std::size_t bytes() const { return cache_.bytes(cache_.length()); }
 
  private:
   KvCache cache_;

@@ -10,14 +10,13 @@
 
 namespace lisa {
 
-/// Attention of whole sequences with grouped-query heads, in which a bias decides who sees whom; differentiable.
+/// Attention with grouped-query heads in which a bias decides who sees whom; differentiable.
 ///
 /// @param query  [B, heads, T, head_dim]
-/// @param key    [B, kv_heads, T, head_dim]
-/// @param value  [B, kv_heads, T, head_dim]
-/// @param bias   [B, 1, T, T], added to the scores: 0 where the row's query sees the column's key, else -infinity;
-/// every
-///               query sees at least one key
+/// @param key    [B, kv_heads, S, head_dim]
+/// @param value  [B, kv_heads, S, head_dim]
+/// @param bias   [B, 1, T, S], added to the scores: 0 where the row's query sees the column's key, else -infinity;
+///               every query sees at least one key
 /// @return       [B, heads, T, head_dim]
 inline at::Tensor masked_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                                    const at::Tensor& bias) {
