@@ -25,8 +25,6 @@ struct Grid {
   int batch, heads, height, width;
 };
 
-std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
 /// Inputs as the encoder has them: q, k and v beside each other in one projection [batch, tokens, 3, heads, head_dim],
 /// and the output [batch, tokens, heads, head_dim].
 template <class Element, int head_dim>

@@ -9,6 +9,9 @@
 
 namespace simt {
 
+/// A count or an index as containers take it.
+inline std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
 /// Roundings of an element type.
 struct ElementRounding {
   double unit;      ///< largest relative error of a normal number

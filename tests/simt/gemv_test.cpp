@@ -8,165 +8,29 @@
 
 #include "element_values.hpp"
 #include "gemv_kernels.hpp"
+#include "gemv_problem.hpp"
 #include "launch.hpp"
-#include "lisa/quant/quantised_matrix.hpp"
 #include "lisa/quant/weight_format.hpp"
 
 //
 #include <doctest/doctest.h>
 
 using namespace simt;
-using lisa::WeightFormat;
 using lisa::cuda::Bf16;
 using lisa::cuda::ElementWeights;
 using lisa::cuda::Fp16;
-using lisa::cuda::GemvArguments;
-using lisa::cuda::GemvResult;
 using lisa::cuda::Int4Weights;
 using lisa::cuda::Int8Weights;
-using lisa::cuda::WeightStorage;
 
 namespace {
 
-std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
-/// A matrix as the library stores it, and its weights as numbers.
-struct Matrix {
-  int out;
-  std::vector<std::byte> bytes;
-  std::vector<double> weights;  // [out, in]
-
-  [[nodiscard]] const double* row(int index, int in) const { return weights.data() + at(index * in); }
-};
-
-WeightFormat format_of(WeightStorage storage) {
-  return storage == WeightStorage::int8_row       ? WeightFormat::int8_row
-         : storage == WeightStorage::int4_group32 ? WeightFormat::int4_group32
-                                                  : WeightFormat::int4_group128;
-}
-
 template <class Element>
-Matrix make_matrix(WeightStorage storage, int out, int in, unsigned seed) {
-  const Values<Element> values(at(out * in), 0.5F, seed);
-  Matrix matrix{out, {}, {}};
-  if (storage == WeightStorage::element) {
-    matrix.bytes.resize(values.elements.size() * sizeof(Element));
-    std::memcpy(matrix.bytes.data(), values.elements.data(), matrix.bytes.size());
-    matrix.weights.assign(values.floats.begin(), values.floats.end());
-    return matrix;
-  }
-  const WeightFormat format = format_of(storage);
-  matrix.bytes.resize(at(out) * static_cast<std::size_t>(lisa::row_bytes(format, in)));
-  lisa::quantise_rows(format, out, in, values.floats.data(), 0, out, matrix.bytes.data());
-  const lisa::QuantisedMatrix view{format, out, in, matrix.bytes.data()};
-  for (int row = 0; row < out; ++row)
-    for (int input = 0; input < in; ++input)
-      matrix.weights.push_back(static_cast<double>(view.integer(row, input)) * double{view.scale(row, input)});
-  return matrix;
-}
-
-/// An exact number, and how far the kernel's fp32 result may be from it.
-struct Bounded {
-  double value, error;
-};
-
-constexpr double u = 0x1p-24;
-
-/// Where the result's element must be: rounding is monotonic. The ends are cast to float here, one rounding each.
-template <class Element>
-bool within(const Bounded& expected, Element found) {
-  const double error = 1.01 * expected.error + u * std::fabs(expected.value);
-  const auto end = [&](double value) { return as_float(to_element<Element>(static_cast<float>(value))); };
-  return end(expected.value - error) <= as_float(found) && as_float(found) <= end(expected.value + error);
-}
-
-/// Sizes of one call.
-struct Shape {
-  int rows, in, out;
-};
-
-template <class Element>
-struct Problem {
-  static constexpr int x_gap = 8, out_gap = 3;  // elements between rows
-
-  Shape shape;
-  WeightStorage storage;
-  GemvResult result;
-  Values<Element> x;
-  std::vector<Matrix> matrices;
-  Memory memory;
-  GemvArguments<Element> arguments{};
-
-  Problem(const Shape& s, WeightStorage weight_storage, GemvResult wanted, const std::vector<int>& outputs)
-      : shape(s), storage(weight_storage), result(wanted), x(at(s.rows * (s.in + x_gap)), 1.0F, 5) {
-    arguments.x = memory.input(x.elements, "x");
-    arguments.x_stride = s.in + x_gap;
-    arguments.rows = s.rows;
-    arguments.in = s.in;
-    arguments.storage = storage;
-    arguments.result = result;
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      matrices.push_back(make_matrix<Element>(storage, outputs[i], s.in, 10 + static_cast<unsigned>(i)));
-      arguments.weights[i] = {memory.input(matrices[i].bytes, "weights"), outputs[i]};
-      if (i == 0 || result == GemvResult::rotated)
-        arguments.out[i] = {memory.output<Element>(at(s.rows * (outputs[i] + out_gap)), "out"), outputs[i] + out_gap};
-    }
-  }
-
-  [[nodiscard]] const float* input(int row) const { return x.floats.data() + at(row * (shape.in + x_gap)); }
-  [[nodiscard]] Element found(int matrix, int row, int output) const {
-    const auto& out = arguments.out[matrix];
-    return out.begin[row * out.stride + output];
-  }
-
-  /// A product: `in` roundings of products, fewer than `in` of sums in any order, one of a scale; a row's scale of int8
-  /// is one more.
-  [[nodiscard]] Bounded product(int matrix, int row, int output) const {
-    const double* const weights = matrices[at(matrix)].row(output, shape.in);
-    Bounded sum{0, 0};
-    for (int i = 0; i < shape.in; ++i) {
-      sum.value += weights[i] * input(row)[i];
-      sum.error += std::fabs(weights[i] * input(row)[i]);
-    }
-    sum.error *= (shape.in + 3) * u;
-    return sum;
-  }
-
-  template <class Weights>
-  [[nodiscard]] Report run_with(Schedule schedule) {
-    const auto kernel = shape.rows == 1 ? gemv<Element, Weights, 1> : gemv<Element, Weights, 8>;
-    return launch(memory, lisa::cuda::gemv_geometry(arguments), kernel, arguments, {schedule, 3, 4});
-  }
-
-  void run(Schedule schedule) {
-    REQUIRE(lisa::cuda::gemv_refusal(arguments) == nullptr);
-    const Report report = storage == WeightStorage::element        ? run_with<ElementWeights<Element>>(schedule)
-                          : storage == WeightStorage::int8_row     ? run_with<Int8Weights>(schedule)
-                          : storage == WeightStorage::int4_group32 ? run_with<Int4Weights<32>>(schedule)
-                                                                   : run_with<Int4Weights<128>>(schedule);
-    REQUIRE_MESSAGE(report.clean(), report.text());
-    for (int i = 0; i < (result == GemvResult::rotated ? 3 : 1); ++i)
-      CHECK(memory.unwritten_bytes(arguments.out[i].begin) == at(shape.rows * out_gap) * sizeof(Element));
-  }
-
-  /// Of one matrix's outputs, how many are outside of their bounds.
-  template <class Expected>
-  [[nodiscard]] int wrong(int matrix, Expected expected) const {
-    int count = 0;
-    for (int row = 0; row < shape.rows; ++row)
-      for (int output = 0; output < arguments.weights[matrix].out; ++output)
-        count += !within(expected(row, output), found(matrix, row, output));
-    return count;
-  }
-};
-
-template <class Element>
-void check_sum(const Shape& shape, WeightStorage storage, Schedule schedule, bool with_residual = false) {
+void check_sum(const GemvShape& shape, WeightStorage storage, Schedule schedule, bool with_residual = false) {
   CAPTURE(static_cast<int>(storage));
   CAPTURE(shape.rows);
   CAPTURE(shape.in);
   CAPTURE(shape.out);
-  Problem<Element> problem(shape, storage, GemvResult::sum, {shape.out});
+  GemvProblem<Element> problem(shape, storage, GemvResult::sum, {shape.out});
   const int stride = shape.out + 1;
   const Values<Element> residual(at(shape.rows * stride), 2.0F, 6);
   if (with_residual) {
@@ -187,11 +51,11 @@ void check_sum(const Shape& shape, WeightStorage storage, Schedule schedule, boo
 /// silu(g) v: with the errors of both products; silu's slope is at most 1.1. The exponent's argument has two roundings,
 /// exp2 2^-22, and sum, quotient and product one rounding each.
 template <class Element>
-void check_gated(const Shape& shape, WeightStorage storage, Schedule schedule) {
+void check_gated(const GemvShape& shape, WeightStorage storage, Schedule schedule) {
   CAPTURE(static_cast<int>(storage));
   CAPTURE(shape.rows);
   CAPTURE(shape.in);
-  Problem<Element> problem(shape, storage, GemvResult::gated, {shape.out, shape.out});
+  GemvProblem<Element> problem(shape, storage, GemvResult::gated, {shape.out, shape.out});
   problem.run(schedule);
   CHECK(problem.wrong(0, [&](int row, int output) {
     const Bounded gate = problem.product(0, row, output), up = problem.product(1, row, output);
@@ -208,13 +72,13 @@ struct Heads {
 
 /// q and k turned in double by the table's own cosines and sines: two products and a sum are rounded.
 template <class Element>
-void check_rotated(const Shape& shape, const Heads& heads, WeightStorage storage, Schedule schedule) {
+void check_rotated(const GemvShape& shape, const Heads& heads, WeightStorage storage, Schedule schedule) {
   CAPTURE(static_cast<int>(storage));
   CAPTURE(shape.rows);
   CAPTURE(heads.head_dim);
   constexpr int table_rows = 40;
-  Problem<Element> problem(shape, storage, GemvResult::rotated,
-                           {heads.query * heads.head_dim, heads.key * heads.head_dim, heads.key * heads.head_dim});
+  GemvProblem<Element> problem(shape, storage, GemvResult::rotated,
+                               {heads.query * heads.head_dim, heads.key * heads.head_dim, heads.key * heads.head_dim});
   const int half = heads.head_dim / 2;
   std::vector<Element> cosine, sine;
   for (int position = 0; position < table_rows; ++position)
@@ -285,7 +149,7 @@ TEST_CASE("gemv: a residual is added before the one rounding") {
 }
 
 TEST_CASE("gemv: the residual may be where the result goes") {
-  Problem<Bf16> problem({2, 64, 6}, WeightStorage::element, GemvResult::sum, {6});
+  GemvProblem<Bf16> problem({2, 64, 6}, WeightStorage::element, GemvResult::sum, {6});
   const Values<Bf16> residual(12, 2.0F, 6);
   Bf16* const stream = problem.memory.in_out(residual.elements, "residual");
   problem.arguments.residual = stream;
@@ -327,7 +191,7 @@ TEST_CASE("gemv: no rows are no launch") {
 
 TEST_CASE("gemv: int8 keeps its most negative weight, and int4 all sixteen integers") {
   // By hand, not by the library's rounding, which never makes -128.
-  Problem<Bf16> problem({1, 32, 1}, WeightStorage::int8_row, GemvResult::sum, {1});
+  GemvProblem<Bf16> problem({1, 32, 1}, WeightStorage::int8_row, GemvResult::sum, {1});
   std::vector<std::byte> bytes(36);
   std::vector<Bf16> ones(32, Bf16{to_bf16(1.0F)});
   bytes[0] = static_cast<std::byte>(-128);
@@ -339,7 +203,7 @@ TEST_CASE("gemv: int8 keeps its most negative weight, and int4 all sixteen integ
   REQUIRE(problem.run_with<Int8Weights>(Schedule::forward).clean());
   CHECK(as_float(problem.found(0, 0, 0)) == -0.5F);
 
-  Problem<Bf16> nibbles({1, 32, 1}, WeightStorage::int4_group32, GemvResult::sum, {1});
+  GemvProblem<Bf16> nibbles({1, 32, 1}, WeightStorage::int4_group32, GemvResult::sum, {1});
   std::vector<std::byte> pairs(18);
   double expected = 0;
   std::vector<Bf16> x;
@@ -358,7 +222,7 @@ TEST_CASE("gemv: int8 keeps its most negative weight, and int4 all sixteen integ
 }
 
 TEST_CASE("gemv: what it can't do is refused in words") {
-  Problem<Bf16> problem({2, 128, 0}, WeightStorage::element, GemvResult::rotated, {16, 8, 8});
+  GemvProblem<Bf16> problem({2, 128, 0}, WeightStorage::element, GemvResult::rotated, {16, 8, 8});
   problem.arguments.head_dim = 8;
   REQUIRE(lisa::cuda::gemv_refusal(problem.arguments) == nullptr);
   const auto refused = [&](auto change, const char* words) {

@@ -21,8 +21,6 @@ namespace {
 
 constexpr float eps = 0.25F;  // large enough beside the squares to be seen
 
-std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
 enum class Residual { none, own_sum, in_place };
 
 template <class Element>
