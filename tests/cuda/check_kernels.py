@@ -100,9 +100,10 @@ def readable(symbol):
     if not name:
         return symbol
     element = next((e for e in ("Bf16", "Fp16") if e in symbol), "float" if "kernelIf" in symbol else "")
-    number = re.search(r"Li(\d+)E", symbol)
+    weights = re.search(r"(Element|Int8|Int4)Weights", symbol)
     rounding = re.search(r"MaskRoundingE(\d)", symbol)
-    arguments = [element, number and number[1], rounding and ("composed", "two_step")[int(rounding[1])]]
+    arguments = [element, weights and weights[1], *re.findall(r"Li(\d+)E", symbol),
+                 rounding and ("composed", "two_step")[int(rounding[1])]]
     arguments = [a for a in arguments if a]
     return name[1] + (f"<{', '.join(arguments)}>" if arguments else "")
 

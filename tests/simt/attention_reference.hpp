@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "element_values.hpp"
+
 namespace simt {
 
 /// One query's attention in double, and how far fp32 sums over 16-bit inputs may be from it.
@@ -21,14 +23,6 @@ struct ReferenceKey {
   const float* rel_h;  // [head_dim]
   const float* rel_w;  // [head_dim]
 };
-
-/// Roundings of the element type.
-struct ElementRounding {
-  double unit;      ///< largest relative error of a normal number
-  double smallest;  ///< largest error below the normal numbers
-};
-inline constexpr ElementRounding bf16_rounding{0x1p-8, 0.0};
-inline constexpr ElementRounding fp16_rounding{0x1p-11, 0x1p-25};
 
 /// The bound. With u = 2^-24 and A the largest sum of magnitudes of a score in units of log2:
 /// - a score is three sums of head_dim products, one of which starts with another, scaled and shifted: at most

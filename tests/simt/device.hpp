@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -103,6 +104,7 @@ struct Device {
   }
 
   static lisa::cuda::Vector16 load16(const void* address) { return running::load16(address); }
+  static lisa::cuda::Vector16 load16_once(const void* address) { return running::load16(address); }
   static void store16(void* address, const lisa::cuda::Vector16& value) { running::store16(address, value); }
   static std::uint32_t atomic_add(std::uint32_t* address, std::uint32_t value) {
     return running::atomic_add(address, value);
@@ -123,6 +125,13 @@ struct Device {
       return to_fp16(low) | std::uint32_t{to_fp16(high)} << 16;
     }
   }
+  static std::uint32_t select_bytes(std::uint32_t low, std::uint32_t high, std::uint32_t which) {
+    const std::uint64_t bytes = low | std::uint64_t{high} << 32;
+    std::uint32_t selected = 0;
+    for (int i = 0; i < 4; ++i) selected |= (bytes >> (which >> 4 * i & 7) * 8 & 0xFF) << 8 * i;
+    return selected;
+  }
+  static float float_of_bits(std::uint32_t bits) { return std::bit_cast<float>(bits); }
   static float to_float(float value) { return value; }
   static float to_float(lisa::cuda::Bf16 value) { return from_bf16(value.bits); }
   static float to_float(lisa::cuda::Fp16 value) { return from_fp16(value.bits); }

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "device.hpp"
+#include "element_values.hpp"
 #include "launch.hpp"
 #include "mask_kernels.hpp"
 
@@ -46,21 +46,12 @@ const std::vector<Shape> shapes{
     {1, 256, 1024, 1024, 768, 100, 75},
 };
 
-float as_float(float value) { return value; }
-float as_float(Bf16 value) { return from_bf16(value.bits); }
-float as_float(Fp16 value) { return from_fp16(value.bits); }
-
 template <class Element>
 std::vector<Element> random_logits(const Shape& shape, unsigned seed) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal(0.0F, 8.0F);
   std::vector<Element> logits(static_cast<std::size_t>(shape.masks * shape.side * shape.side));
-  for (Element& logit : logits) {
-    const float value = normal(random);
-    if constexpr (std::is_same_v<Element, float>) logit = value;
-    if constexpr (std::is_same_v<Element, Bf16>) logit = {to_bf16(value)};
-    if constexpr (std::is_same_v<Element, Fp16>) logit = {to_fp16(value)};
-  }
+  for (Element& logit : logits) logit = to_element<Element>(normal(random));
   return logits;
 }
 

@@ -102,6 +102,11 @@ struct GpuDevice {
     const uint4 value = *static_cast<const uint4*>(address);
     return {{value.x, value.y, value.z, value.w}};
   }
+  /// As `load16`, of memory that nobody needs again soon: it is the first to leave the caches.
+  static __device__ __forceinline__ Vector16 load16_once(const void* address) {
+    const uint4 value = __ldcs(static_cast<const uint4*>(address));
+    return {{value.x, value.y, value.z, value.w}};
+  }
   static __device__ __forceinline__ void store16(void* address, const Vector16& value) {
     *static_cast<uint4*>(address) = make_uint4(value.words[0], value.words[1], value.words[2], value.words[3]);
   }
@@ -137,6 +142,13 @@ struct GpuDevice {
     }
     return pair;
   }
+  /// Four bytes of eight, those of `low` and then of `high`: digit i of the hexadecimal `which` says what byte i is.
+  static __device__ __forceinline__ std::uint32_t select_bytes(std::uint32_t low, std::uint32_t high,
+                                                               std::uint32_t which) {
+    return __byte_perm(low, high, which);
+  }
+  /// The float that is held as these bits.
+  static __device__ __forceinline__ float float_of_bits(std::uint32_t bits) { return __uint_as_float(bits); }
   static __device__ __forceinline__ float to_float(float value) { return value; }
   static __device__ __forceinline__ float to_float(Bf16 value) {
     return __uint_as_float(static_cast<std::uint32_t>(value.bits) << 16);

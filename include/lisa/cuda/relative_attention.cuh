@@ -6,6 +6,7 @@
 
 #include "lisa/cuda/device_function.hpp"
 #include "lisa/cuda/element.hpp"
+#include "lisa/cuda/element_vector.cuh"
 #include "lisa/cuda/launch_geometry.hpp"
 
 // What the kernels of attention with decomposed relative positions share: their arguments, tiles in shared memory, and
@@ -33,13 +34,6 @@ struct RelativeAttentionArguments {
   int batch, heads, grid_height, grid_width;
   int head_dim;
 };
-
-/// Whether rows that start at `pointer` plus multiples of `stride` elements can be read 16 bytes at a time.
-template <class Element>
-[[nodiscard]] inline bool rows_aligned(const Element* pointer, std::int64_t stride) {
-  return reinterpret_cast<std::uintptr_t>(pointer) % sizeof(Vector16) == 0 &&
-         stride % static_cast<std::int64_t>(sizeof(Vector16) / sizeof(Element)) == 0;
-}
 
 /// What both kernels refuse, in words; nullptr where there is nothing.
 template <class Element>
