@@ -205,7 +205,7 @@ TEST_CASE(
   CHECK(ask(quantised, temp / "answer").is_string());
 }
 
-TEST_CASE("weights that do not divide into groups, are quantised already or of an unknown format are refused") {
+TEST_CASE("weights that are quantised already or of an unknown format are refused") {
   const TempDir temp;
   const fs::path quantised = temp / "int8";
   REQUIRE(lisa_program({"convert", model, "--output", quantised, "--weights", "int8"}).exit_code == 0);
@@ -214,7 +214,6 @@ TEST_CASE("weights that do not divide into groups, are quantised already or of a
     CHECK(run.exit_code == 6);
     return run.err;
   };
-  CHECK(refused(model, "int4").find("found rows of 176, expected multiples of 32 for int4") != std::string::npos);
   CHECK(refused(model, "int3").find("expected one of int8, int4, int4-128") != std::string::npos);
   CHECK(refused(quantised, "int8").find("quantised already") != std::string::npos);
   CHECK(names_in(temp.path()) == std::vector<std::string>{"int8"});

@@ -34,13 +34,13 @@ namespace lisa {
 /// A weight in a quantised format.
 /// @param weight [Out, In] in any floating dtype, on the CPU
 /// @return bytes [Out, row_bytes]
-/// @throws InputError when rows do not divide into the format's groups, or a weight is not finite
+/// @throws InputError when the format cannot hold rows of that length, see `fits`, or a weight is not finite
 [[nodiscard]] inline at::Tensor quantised(const at::Tensor& weight, WeightFormat format) {
   const dim out = weight.size(0), in = weight.size(1);
   if (!fits(format, in))
-    throw InputError("weights", found_expected("rows of " + std::to_string(in),
-                                               "multiples of " + std::to_string(group_size(format, in)) + " for " +
-                                                   std::string(to_string(format))));
+    throw InputError("weights",
+                     found_expected("rows of " + std::to_string(in) + " for " + std::string(to_string(format)),
+                                    "longer ones: these take as many bytes in another format"));
   at::Tensor bytes = at::empty({out, row_bytes(format, in)}, at::kByte);
   auto* const to = reinterpret_cast<std::byte*>(bytes.mutable_data_ptr<std::uint8_t>());
   at::parallel_for(0, out, 64, [&](dim begin, dim end) {

@@ -38,7 +38,7 @@ inline void dequantise_row_portable(const QuantisedMatrix& m, std::int64_t row, 
   }
   const __m128i low_half = _mm_set1_epi8(15), zero_point = _mm_set1_epi8(8);
   for (std::int64_t begin = 0; begin < m.in; begin += int4_block) {
-    const std::int64_t runs = std::min<std::int64_t>(16, (m.in - begin) / int4_run);
+    const std::int64_t runs = (std::min(int4_block, m.in - begin) + int4_run - 1) / int4_run;
     for (std::int64_t run = 0; run < runs; ++run) {
       // A run is one lane of each of the four vectors.
       alignas(16) std::byte lanes[16];
@@ -51,8 +51,9 @@ inline void dequantise_row_portable(const QuantisedMatrix& m, std::int64_t row, 
       const __m128i high = _mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(pairs, 4), low_half), zero_point);
       const __m512 first = _mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepi8_epi32(0xffff, low));
       const __m512 second = _mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepi8_epi32(0xffff, high));
-      _mm512_storeu_ps(out + input, _mm512_mul_ps(first, scale));
-      _mm512_storeu_ps(out + input + 16, _mm512_mul_ps(second, scale));
+      const std::uint32_t mask = ~std::uint32_t{0} >> std::max<std::int64_t>(0, input + int4_run - m.in);
+      _mm512_mask_storeu_ps(out + input, static_cast<__mmask16>(mask), _mm512_mul_ps(first, scale));
+      _mm512_mask_storeu_ps(out + input + 16, static_cast<__mmask16>(mask >> 16), _mm512_mul_ps(second, scale));
     }
     values += runs * 16;
   }

@@ -323,7 +323,7 @@ template <WeightFormat Format>
     const QuantisedMatrix& m, const QuantisedRows& x, std::int64_t begin, std::int64_t end, float* sums) {
   PackedWeights packed;
   for (std::int64_t first = 0; first < x.in; first += int4_block) {
-    const std::int64_t runs = std::min<std::int64_t>(int4_block, x.in - first) / int4_run;
+    const std::int64_t runs = (std::min(int4_block, x.in - first) + int4_run - 1) / int4_run;
     pack_int4<Format>(m, begin, end, first, runs, packed);
     for (std::int64_t run = 0; run < runs; ++run)
       add_group_to_all<int4_run, true>(packed.quads + run * (int4_run / 4), packed.scales[run], x,

@@ -192,7 +192,8 @@ template <WeightFormat Format, int Count>
 #pragma GCC unroll 4
   for (int n = 0; n < Count; ++n) sums[n] = _mm512_setzero_ps();
   for (std::int64_t begin = 0; begin < m.in; begin += int4_block) {
-    const std::int64_t runs = std::min<std::int64_t>(16, (m.in - begin) / int4_run), first = begin / int4_run;
+    const std::int64_t runs = std::min<std::int64_t>(16, (m.in - begin + int4_run - 1) / int4_run),
+                       first = begin / int4_run;
     const auto mask = static_cast<__mmask16>((1U << runs) - 1);
     __m512i low[Count], high[Count];
 #pragma GCC unroll 4

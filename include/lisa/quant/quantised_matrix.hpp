@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <span>
+#include <limits>
 
 #include "lisa/cpu/bfloat16.hpp"
 #include "lisa/quant/weight_format.hpp"
@@ -78,26 +78,31 @@ struct MatrixQuantiser {
   void int8_row(const float* weights, std::byte* values, std::byte* scales) const {
     float largest = 0;
     for (std::int64_t i = 0; i < in; ++i) largest = std::max(largest, std::abs(weights[i]));
-    const float scale = largest / 127, inverse = largest > 0 ? 127 / largest : 0;
+    const float scale = largest / 127, inverse = is_usable(scale) ? 127 / largest : 0;
     for (std::int64_t i = 0; i < in; ++i)
       values[i] = static_cast<std::byte>(static_cast<std::int8_t>(nearest_integer(weights[i] * inverse)));
     std::memcpy(scales, &scale, sizeof scale);
   }
 
   void int4_row(const float* weights, std::byte* values, std::byte* scales) const {
-    const std::int64_t size = group_size(format, in);
+    const std::int64_t size = group_size(format, in), padded = 2 * value_bytes(format, in);
     std::fill_n(values, value_bytes(format, in), std::byte{0});
     for (std::int64_t begin = 0; begin < in; begin += size) {
-      const cpu::Bf16Bits bits = int4_scale(weights + begin, size);
+      const cpu::Bf16Bits bits = int4_scale(weights + begin, std::min(size, in - begin));
       std::memcpy(scales + begin / size * 2, &bits, sizeof bits);
-      const float scale = cpu::to_float(bits), inverse = scale == 0 ? 0 : 1 / scale;
-      for (std::int64_t i = begin; i < begin + size; ++i) {
-        const int nibble = static_cast<int>(nearest_integer(std::clamp(weights[i] * inverse, -8.0F, 7.0F))) + 8;
+      const float scale = cpu::to_float(bits), inverse = is_usable(scale) ? 1 / scale : 0;
+      for (std::int64_t i = begin; i < std::min(padded, begin + size); ++i) {
+        const int nibble = i < in ? static_cast<int>(int4_integer(weights[i] * inverse)) + 8 : 8;
         const Int4Place place = int4_place(in, i);
         values[place.byte] |= static_cast<std::byte>(place.high ? nibble << 4 : nibble);
       }
     }
   }
+
+  /// Whether a scale has a finite inverse; weights that have not become zeros.
+  static bool is_usable(float scale) { return std::abs(scale) >= std::numeric_limits<float>::min(); }
+
+  static float int4_integer(float weight) { return nearest_integer(std::clamp(weight, -8.0F, 7.0F)); }
 
   /// The scale with the smallest sum of squared errors among some around "the largest weight becomes -8". It is rounded
   /// to bf16 before the weights are.
@@ -110,11 +115,11 @@ struct MatrixQuantiser {
     float best_error = 0;
     for (const float divisor : {-8.0F, -7.5F, -8.6F, -9.3F, 7.4F}) {
       const cpu::Bf16Bits bits = cpu::to_bf16(largest / divisor);
-      const float scale = cpu::to_float(bits), inverse = scale == 0 ? 0 : 1 / scale;
+      const float scale = cpu::to_float(bits), inverse = is_usable(scale) ? 1 / scale : 0;
       float error = 0;
       for (std::int64_t i = 0; i < size; ++i) {
-        const float integer = nearest_integer(std::clamp(weights[i] * inverse, -8.0F, 7.0F));
-        error += (weights[i] - integer * scale) * (weights[i] - integer * scale);
+        const float off = weights[i] - int4_integer(weights[i] * inverse) * scale;
+        error += off * off;
       }
       if (divisor == -8.0F || error < best_error) {
         best = bits;
