@@ -91,25 +91,49 @@ TEST_CASE("results do not depend on the number of threads") {
 }
 
 TEST_CASE("a gradient with respect to the inputs goes through the dequantised weights") {
-  const at::Tensor weight = quantised(test::random_tensor({5, 128}, 10), WeightFormat::int8_row);
-  at::Tensor x = test::random_tensor({2, 128}, 11).requires_grad_();
-  apply_linear(x, weight).sum().backward();
-  CHECK(test::relative_l2(x.grad(), dequantised(weight, 128).sum(0).expand({2, 128})) < 1e-6);
+  for (const WeightFormat format : test::weight_formats) {
+    CAPTURE(to_string(format));
+    const at::Tensor weight = quantised(test::random_tensor({5, 160}, 10), format);
+    at::Tensor x = test::random_tensor({2, 160}, 11).requires_grad_();
+    apply_linear(x, weight).sum().backward();
+    CHECK(test::relative_l2(x.grad(), dequantised(weight, 160).sum(0).expand({2, 160})) < 1e-6);
+  }
 }
 
 TEST_CASE("an adapter stays beside quantised weights when others are merged") {
   constexpr LoraConfig lora{.rank = 2};
-  LoraLinear<128, 6, lora, true> layer;
-  layer.base.weight = quantised(test::random_tensor({6, 128}, 12), WeightFormat::int8_row);
-  layer.lora_A = test::random_tensor({2, 128}, 13);
-  layer.lora_B = test::random_tensor({6, 2}, 14);
-  const at::Tensor x = test::random_tensor({12, 128}, 15);
-  const at::Tensor beside = layer.forward(x);
-  layer.merge_adapter();
-  CHECK(layer.lora_A.defined());
-  CHECK(test::largest_difference(layer.forward(x), beside) == 0);
-  const at::Tensor update = at::matmul(at::matmul(x, layer.lora_A.t()), layer.lora_B.t());
-  CHECK(test::relative_l2(beside, apply_linear(x, layer.base.weight).add(update, scaling(lora))) < 1e-5);
+  for (const WeightFormat format : test::weight_formats) {
+    CAPTURE(to_string(format));
+    LoraLinear<128, 6, lora, true> layer;
+    layer.base.weight = quantised(test::random_tensor({6, 128}, 12), format);
+    layer.lora_A = test::random_tensor({2, 128}, 13);
+    layer.lora_B = test::random_tensor({6, 2}, 14);
+    const at::Tensor x = test::random_tensor({12, 128}, 15);
+    const at::Tensor beside = layer.forward(x);
+    layer.merge_adapter();
+    CHECK(layer.lora_A.defined());
+    CHECK(test::largest_difference(layer.forward(x), beside) == 0);
+    const at::Tensor update = at::matmul(at::matmul(x, layer.lora_A.t()), layer.lora_B.t());
+    CHECK(test::relative_l2(beside, apply_linear(x, layer.base.weight).add(update, scaling(lora))) < 1e-5);
+  }
+}
+
+TEST_CASE("an adapter's gradients beside quantised weights are those beside the values that these stand for") {
+  constexpr LoraConfig lora{.rank = 2};
+  for (const WeightFormat format : test::weight_formats) {
+    CAPTURE(to_string(format));
+    LoraLinear<128, 6, lora, true> narrow, restored;
+    narrow.base.weight = quantised(test::random_tensor({6, 128}, 12), format);
+    restored.base.weight = dequantised(narrow.base.weight, 128);
+    const at::Tensor x = test::random_tensor({12, 128}, 15), weights = test::random_tensor({12, 6}, 16);
+    for (auto* layer : {&narrow, &restored}) {
+      layer->lora_A = test::random_tensor({2, 128}, 13).requires_grad_();
+      layer->lora_B = test::random_tensor({6, 2}, 14).requires_grad_();
+      layer->forward(x.detach().requires_grad_()).mul(weights).sum().backward();
+    }
+    CHECK(test::relative_l2(narrow.lora_A.grad(), restored.lora_A.grad()) < 1e-6);
+    CHECK(test::relative_l2(narrow.lora_B.grad(), restored.lora_B.grad()) < 1e-6);
+  }
 }
 
 TEST_CASE("bytes in no known format and rows too short for a format of their own are refused in words") {

@@ -17,10 +17,10 @@
 #include <doctest/doctest.h>
 
 using namespace lisa;
+using test::integer_formats;
 using test::Matrix;
 using test::random_values;
 using test::row_lengths;
-using test::weight_formats;
 
 namespace {
 
@@ -83,7 +83,7 @@ std::int64_t wrong_products(const Matrix& m, QuantisedGemm gemm, const Quantised
 
 TEST_CASE("inputs are off by half a step of their group's largest at most, and zeros stay zeros") {
   for (const auto& [name, quantise] : quantisers())
-    for (const WeightFormat format : weight_formats)
+    for (const WeightFormat format : integer_formats)
       for (const std::int64_t in : row_lengths(format)) {
         CAPTURE(name);
         CAPTURE(in);
@@ -123,7 +123,7 @@ TEST_CASE("a range of rows leaves the others alone") {
 
 TEST_CASE("matrix products equal the sum in double precision at awkward sizes, and write nothing else") {
   for (const auto& [name, gemm] : gemms())
-    for (const WeightFormat format : weight_formats)
+    for (const WeightFormat format : integer_formats)
       for (const std::int64_t in : row_lengths(format))
         for (const std::int64_t rows : {1, 2, 5, 6, 7, 13})
           for (const std::int64_t out : {1, 15, 64, 67, 130}) {
@@ -141,7 +141,7 @@ TEST_CASE("matrix products equal the sum in double precision at awkward sizes, a
 TEST_CASE("NaN and infinity among the inputs make their row NaN and no other; denormals do no harm") {
   for (const auto& [quantiser_name, quantise] : quantisers())
     for (const auto& [name, gemm] : gemms())
-      for (const WeightFormat format : weight_formats) {
+      for (const WeightFormat format : integer_formats) {
         CAPTURE(quantiser_name);
         CAPTURE(name);
         const Matrix m(format, 64, 256, 3);

@@ -17,6 +17,7 @@
 #include <doctest/doctest.h>
 
 using namespace lisa;
+using test::integer_formats;
 using test::Matrix;
 using test::random_values;
 using test::row_lengths;
@@ -42,7 +43,7 @@ std::vector<std::pair<std::string, RowDequantiser>> dequantisers() {
 
 /// The value that an input stands for after it was rounded.
 double rounded_input(const QuantisedInputs& inputs, std::int64_t i) {
-  const std::int64_t group = inputs.format == WeightFormat::int8_row ? QuantisedInputs::line : int4_run;
+  const std::int64_t group = inputs.format == WeightFormat::int8_row ? QuantisedInputs::line : nibble_run;
   return double{inputs.scales[static_cast<std::size_t>(i / group)]} *
          inputs.values[static_cast<std::size_t>(inputs.place(i))];
 }
@@ -60,10 +61,13 @@ TEST_CASE("formats are told from the bytes of a row, and names are read back") {
   CHECK(fits(WeightFormat::int8_row, 14));
   CHECK_FALSE(fits(WeightFormat::int4_group32, 14));
   CHECK(fits(WeightFormat::int4_group32, 64));
+  // 34 bytes are a row of 64 in NF4 and would be one with a single scale for 128.
+  CHECK(fits(WeightFormat::nf4_group64, 64));
+  CHECK_FALSE(fits(WeightFormat::int4_group128, 64));
   CHECK_FALSE(format_of(4096, 4096).has_value());
   CHECK_FALSE(fits(WeightFormat::int8_row, 0));
   CHECK_THROWS_WITH_AS((void)parse_weight_format("int2"),
-                       "weights: found \"int2\", expected one of int8, int4, int4-128", InputError);
+                       "weights: found \"int2\", expected one of int8, int4, nf4, int4-128", InputError);
 }
 
 TEST_CASE("rows of whole groups have no padding, others a last run of their own and a last group that may be shorter") {
@@ -71,28 +75,32 @@ TEST_CASE("rows of whole groups have no padding, others a last run of their own 
     CHECK(row_bytes(WeightFormat::int8_row, in) == in + 4);
     CHECK(row_bytes(WeightFormat::int4_group32, in) == in / 2 + in / 32 * 2);
     CHECK(row_bytes(WeightFormat::int4_group128, in) == in / 2 + in / 128 * 2);
+    CHECK(row_bytes(WeightFormat::nf4_group64, in) == in / 2 + in / 64 * 2);
   }
   CHECK(row_bytes(WeightFormat::int4_group32, 344) == 352 / 2 + 11 * 2);
   CHECK(row_bytes(WeightFormat::int4_group128, 344) == 352 / 2 + 3 * 2);
+  CHECK(row_bytes(WeightFormat::nf4_group64, 344) == 352 / 2 + 6 * 2);
 }
 
 TEST_CASE("four bits have a place of their own for every weight of a row and the zeros behind it") {
-  for (const std::int64_t in : {1, 32, 33, 344, 480, 511, 512, 1376}) {
-    CAPTURE(in);
-    const std::int64_t padded = 2 * value_bytes(WeightFormat::int4_group32, in);
-    CHECK(padded - in < int4_run);
-    std::vector<int> used(static_cast<std::size_t>(padded));
-    for (std::int64_t i = 0; i < padded; ++i) {
-      const Int4Place place = int4_place(in, i);
-      REQUIRE(place.byte < padded / 2);
-      ++used[static_cast<std::size_t>(place.byte * 2 + (place.high ? 1 : 0))];
+  for (const WeightFormat format : {WeightFormat::int4_group32, WeightFormat::nf4_group64})
+    for (const std::int64_t in : {1, 32, 33, 64, 65, 344, 480, 511, 512, 1376}) {
+      CAPTURE(in);
+      const std::int64_t padded = 2 * value_bytes(format, in);
+      CHECK(padded - in < nibble_run);
+      std::vector<int> used(static_cast<std::size_t>(padded));
+      for (std::int64_t i = 0; i < padded; ++i) {
+        const NibblePlace place = format == WeightFormat::nf4_group64 ? nf4_place(i) : int4_place(in, i);
+        REQUIRE(place.byte < padded / 2);
+        ++used[static_cast<std::size_t>(place.byte * 2 + (place.high ? 1 : 0))];
+      }
+      CHECK(used == std::vector<int>(static_cast<std::size_t>(padded), 1));
     }
-    CHECK(used == std::vector<int>(static_cast<std::size_t>(padded), 1));
-  }
 }
 
 TEST_CASE("a group's scale serves its own weights alone, also where the last group is shorter") {
-  for (const WeightFormat format : {WeightFormat::int4_group32, WeightFormat::int4_group128}) {
+  for (const WeightFormat format :
+       {WeightFormat::int4_group32, WeightFormat::nf4_group64, WeightFormat::int4_group128}) {
     const std::int64_t in = 344, size = group_size(format, in), last = in / size * size;
     auto weights = random_values(in, 3);
     for (std::int64_t i = last; i < in; ++i) weights[static_cast<std::size_t>(i)] *= 1000;
@@ -123,7 +131,7 @@ TEST_CASE("weights too small for a scale with an inverse become zeros") {
 }
 
 TEST_CASE("a weight is off by half a step at most") {
-  for (const WeightFormat format : weight_formats)
+  for (const WeightFormat format : integer_formats)
     for (const std::int64_t in : row_lengths(format)) {
       CAPTURE(in);
       const Matrix m(format, 3, in);
@@ -179,7 +187,7 @@ TEST_CASE("every dequantiser gives the values of the format, at odd addresses to
 TEST_CASE("every product equals the sum in double precision, for any number of inputs together") {
   for (const auto& [name, dot] : dots()) {
     CAPTURE(name);
-    for (const WeightFormat format : weight_formats)
+    for (const WeightFormat format : integer_formats)
       for (const std::int64_t in : row_lengths(format)) {
         CAPTURE(in);
         const Matrix m(format, 3, in, 1);
@@ -206,7 +214,7 @@ TEST_CASE("every product equals the sum in double precision, for any number of i
 }
 
 TEST_CASE("inputs are rounded to a 254th of the largest of their group") {
-  for (const WeightFormat format : weight_formats) {
+  for (const WeightFormat format : integer_formats) {
     const std::int64_t in = 640, group = format == WeightFormat::int8_row ? 64 : 32;
     auto x = random_values(in, 31);
     x[70] = 1000;  // costs only its own group precision
@@ -223,7 +231,7 @@ TEST_CASE("inputs are rounded to a 254th of the largest of their group") {
 TEST_CASE("NaN and infinity among the inputs make the result NaN") {
   for (const auto& [name, dot] : dots()) {
     CAPTURE(name);
-    for (const WeightFormat format : weight_formats)
+    for (const WeightFormat format : integer_formats)
       for (const float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
         const Matrix m(format, 1, 256);
         auto x = random_values(256, 41);
@@ -239,7 +247,7 @@ TEST_CASE("NaN and infinity among the inputs make the result NaN") {
 TEST_CASE("denormal inputs give a finite product") {
   for (const auto& [name, dot] : dots()) {
     CAPTURE(name);
-    for (const WeightFormat format : weight_formats) {
+    for (const WeightFormat format : integer_formats) {
       const Matrix m(format, 1, 128);
       const std::vector<float> x(128, std::numeric_limits<float>::denorm_min() * 5);
       const QuantisedInputs inputs = QuantisedInputs::make(format, x.data(), 128);

@@ -18,7 +18,9 @@ inline std::vector<float> random_values(std::int64_t n, unsigned seed, float dev
 }
 
 inline const std::vector<WeightFormat> weight_formats{WeightFormat::int8_row, WeightFormat::int4_group32,
-                                                      WeightFormat::int4_group128};
+                                                      WeightFormat::nf4_group64, WeightFormat::int4_group128};
+inline const std::vector<WeightFormat> integer_formats{WeightFormat::int8_row, WeightFormat::int4_group32,
+                                                       WeightFormat::int4_group128};
 
 /// Lengths of rows: whole vectors, groups and blocks, and all kinds of remainders.
 inline std::vector<std::int64_t> row_lengths(WeightFormat format) {
