@@ -25,8 +25,8 @@ inline const std::vector<WeightFormat> integer_formats{WeightFormat::int8_row, W
 /// Lengths of rows: whole vectors, groups and blocks, and all kinds of remainders.
 inline std::vector<std::int64_t> row_lengths(WeightFormat format) {
   std::vector<std::int64_t> lengths;
-  for (const std::int64_t in : {1,   3,   4,   31,  32,  33,  63,  64,  65,  96,  127,  128, 129,
-                                160, 200, 256, 344, 480, 511, 512, 513, 544, 640, 1000, 1376})
+  for (const std::int64_t in : {1,   3,   4,   31,  32,  33,  63,  64,  65,  96,  127, 128,  129, 160,
+                                200, 255, 256, 257, 344, 480, 511, 512, 513, 544, 640, 1000, 1376})
     if (fits(format, in)) lengths.push_back(in);
   return lengths;
 }
