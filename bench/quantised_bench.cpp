@@ -1,9 +1,9 @@
 // Linear layers of LLaMA-7B's shapes with quantised weights: a step of text generation for 1 to 8 questions and a
-// prompt of 316 rows, beside the same layer in bf16 and ATen's weight-only operators; and what the formats cost in
-// accuracy. "error" is the relative L2 difference of the outputs from fp32 products with the weights before they were
-// rounded, for normal inputs; "weight_error" that of the weights. Weights are read from memory: each step takes another
-// of several copies. Compare rates with plain_read in the same run: --benchmark_enable_random_interleaving=true
-// --benchmark_repetitions=5; OMP_NUM_THREADS sets the number of threads.
+// prompt of 316 rows, beside the same layer in bf16 and ATen's weight-only operators; the layers of SAM's image
+// encoder; and what the formats cost in accuracy. "error" is the relative L2 difference of the outputs from fp32
+// products with the weights before they were rounded, for normal inputs; "weight_error" that of the weights. Weights
+// are read from memory: each step takes another of several copies. Compare rates with plain_read in the same run:
+// --benchmark_enable_random_interleaving=true --benchmark_repetitions=5; OMP_NUM_THREADS sets the number of threads.
 
 #include <ATen/ops/_weight_int8pack_mm.h>
 #include <ATen/ops/linear.h>
@@ -11,6 +11,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "bench/matrix_products.hpp"
@@ -131,6 +132,13 @@ void steps_and_prompt(benchmark::internal::Benchmark* bench) {
   bench->Args({316, 4096, 11008})->Args({316, 11008, 4096});
 }
 
+/// The linear layers of one block of SAM's ViT-B, for a picture's 4096 places.
+void image_encoder(benchmark::internal::Benchmark* bench) {
+  timing(bench);
+  for (const auto& [in, out] : {std::pair{768, 2304}, {768, 768}, {768, 3072}, {3072, 768}})
+    bench->Args({4096, in, out});
+}
+
 void one_step(benchmark::internal::Benchmark* bench) {
   timing(bench);
   bench->Args({1, 4096, 11008});
@@ -139,8 +147,11 @@ void one_step(benchmark::internal::Benchmark* bench) {
 BENCHMARK(plain_read)->Apply(one_step);
 BENCHMARK(bf16_layer)->Apply(steps_and_prompt);
 BENCHMARK(quantised_layer<WeightFormat::int8_row>)->Apply(steps_and_prompt);
+BENCHMARK(bf16_layer)->Name("image_encoder/bf16_layer")->Apply(image_encoder);
+BENCHMARK(quantised_layer<WeightFormat::int8_row>)->Name("image_encoder/int8_layer")->Apply(image_encoder);
 BENCHMARK(aten_int8_layer)->Apply(one_step);
 BENCHMARK(quantised_layer<WeightFormat::int4_group32>)->Apply(steps_and_prompt);
 BENCHMARK(quantised_layer<WeightFormat::int4_group128>)->Apply(steps_and_prompt);
+BENCHMARK(quantised_layer<WeightFormat::nf4_group64>)->Apply(steps_and_prompt);
 
 }  // namespace

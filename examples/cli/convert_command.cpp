@@ -163,7 +163,7 @@ std::vector<StoredTensor> planned_tensors(const TensorArchive& archive, Precisio
   for (const auto& [name, tensor] : archive.tensors) {
     StoredTensor planned = describe(name, tensor.value);
     if (weights && is_to_quantise(name, tensor.value)) {
-      // Whether rows fit into the format's groups is found before anything is written.
+      // Whether the format can hold such rows is found before anything is written.
       tensors.push_back(describe(name, quantised(tensor.value.narrow(0, 0, 0), *weights)));
       tensors.back().shape[0] = tensor.value.size(0);
       continue;
@@ -264,8 +264,8 @@ void add_convert_command(CLI::App& app) {
   command->add_option("--dtype", options->dtype, "stored, fp32, bf16, fp16 or mixed (bf16, SAM fp32)")
       ->capture_default_str();
   command->add_option("--weights", options->weights,
-                      "hold the language model's projections in int8, int4 or int4-128 (one scale for 128 weights); "
-                      "other parts stay");
+                      "hold the language model's projections in int8, int4, int4-128 (one scale for 128 weights) or "
+                      "nf4; other parts stay");
   command->add_option("--merge-adapter", options->adapter, "PEFT folder with a LoRA adapter to fold into the weights");
   command->add_flag("--skip-crc", options->skip_crc, "do not compare .bin records with their checksums");
   add_tensor_file_options(*command, options->files);

@@ -9,6 +9,7 @@
 
 #include "lisa/nn/linear_operator.hpp"
 #include "lisa/nn/lora_linear.hpp"
+#include "tests/quant/random_matrix.hpp"
 #include "tests/support/random_parameters.hpp"
 #include "tests/support/tensor_compare.hpp"
 
@@ -18,9 +19,6 @@
 using namespace lisa;
 
 namespace {
-
-const std::vector<WeightFormat> formats{WeightFormat::int8_row, WeightFormat::int4_group32,
-                                        WeightFormat::int4_group128};
 
 at::Tensor dequantised(const at::Tensor& weight, dim in) {
   return detail::dequantised_rows(quantised_matrix(weight, in), 0, weight.size(0));
@@ -33,8 +31,8 @@ at::Tensor exact(const at::Tensor& x, const at::Tensor& weight) {
 }  // namespace
 
 TEST_CASE("few rows and many give the product with the dequantised weights, in every dtype and with a bias") {
-  for (const WeightFormat format : formats)
-    for (const dim in : {128, 640, 1152}) {
+  for (const WeightFormat format : test::weight_formats)
+    for (const dim in : {128, 344, 640, 1152}) {
       CAPTURE(in);
       const at::Tensor weight = quantised(test::random_tensor({77, in}, 1).mul(0.02), format);
       const at::Tensor bias = test::random_tensor({77}, 2);
@@ -64,7 +62,7 @@ TEST_CASE("restored weights of many parts are put together in order") {
 }
 
 TEST_CASE("a prompt's rows agree with the same rows one by one") {
-  for (const WeightFormat format : formats) {
+  for (const WeightFormat format : test::weight_formats) {
     const at::Tensor weight = quantised(test::random_tensor({200, 640}, 20), format);
     const at::Tensor x = test::random_tensor({37, 640}, 21), together = apply_linear(x, weight);
     for (const dim row : {0, 17, 36})
@@ -93,28 +91,52 @@ TEST_CASE("results do not depend on the number of threads") {
 }
 
 TEST_CASE("a gradient with respect to the inputs goes through the dequantised weights") {
-  const at::Tensor weight = quantised(test::random_tensor({5, 128}, 10), WeightFormat::int8_row);
-  at::Tensor x = test::random_tensor({2, 128}, 11).requires_grad_();
-  apply_linear(x, weight).sum().backward();
-  CHECK(test::relative_l2(x.grad(), dequantised(weight, 128).sum(0).expand({2, 128})) < 1e-6);
+  for (const WeightFormat format : test::weight_formats) {
+    CAPTURE(to_string(format));
+    const at::Tensor weight = quantised(test::random_tensor({5, 160}, 10), format);
+    at::Tensor x = test::random_tensor({2, 160}, 11).requires_grad_();
+    apply_linear(x, weight).sum().backward();
+    CHECK(test::relative_l2(x.grad(), dequantised(weight, 160).sum(0).expand({2, 160})) < 1e-6);
+  }
 }
 
 TEST_CASE("an adapter stays beside quantised weights when others are merged") {
   constexpr LoraConfig lora{.rank = 2};
-  LoraLinear<128, 6, lora, true> layer;
-  layer.base.weight = quantised(test::random_tensor({6, 128}, 12), WeightFormat::int8_row);
-  layer.lora_A = test::random_tensor({2, 128}, 13);
-  layer.lora_B = test::random_tensor({6, 2}, 14);
-  const at::Tensor x = test::random_tensor({12, 128}, 15);
-  const at::Tensor beside = layer.forward(x);
-  layer.merge_adapter();
-  CHECK(layer.lora_A.defined());
-  CHECK(test::largest_difference(layer.forward(x), beside) == 0);
-  const at::Tensor update = at::matmul(at::matmul(x, layer.lora_A.t()), layer.lora_B.t());
-  CHECK(test::relative_l2(beside, apply_linear(x, layer.base.weight).add(update, scaling(lora))) < 1e-5);
+  for (const WeightFormat format : test::weight_formats) {
+    CAPTURE(to_string(format));
+    LoraLinear<128, 6, lora, true> layer;
+    layer.base.weight = quantised(test::random_tensor({6, 128}, 12), format);
+    layer.lora_A = test::random_tensor({2, 128}, 13);
+    layer.lora_B = test::random_tensor({6, 2}, 14);
+    const at::Tensor x = test::random_tensor({12, 128}, 15);
+    const at::Tensor beside = layer.forward(x);
+    layer.merge_adapter();
+    CHECK(layer.lora_A.defined());
+    CHECK(test::largest_difference(layer.forward(x), beside) == 0);
+    const at::Tensor update = at::matmul(at::matmul(x, layer.lora_A.t()), layer.lora_B.t());
+    CHECK(test::relative_l2(beside, apply_linear(x, layer.base.weight).add(update, scaling(lora))) < 1e-5);
+  }
 }
 
-TEST_CASE("bytes in no known format and rows that do not divide are refused in words") {
+TEST_CASE("an adapter's gradients beside quantised weights are those beside the values that these stand for") {
+  constexpr LoraConfig lora{.rank = 2};
+  for (const WeightFormat format : test::weight_formats) {
+    CAPTURE(to_string(format));
+    LoraLinear<128, 6, lora, true> narrow, restored;
+    narrow.base.weight = quantised(test::random_tensor({6, 128}, 12), format);
+    restored.base.weight = dequantised(narrow.base.weight, 128);
+    const at::Tensor x = test::random_tensor({12, 128}, 15), weights = test::random_tensor({12, 6}, 16);
+    for (auto* layer : {&narrow, &restored}) {
+      layer->lora_A = test::random_tensor({2, 128}, 13).requires_grad_();
+      layer->lora_B = test::random_tensor({6, 2}, 14).requires_grad_();
+      layer->forward(x.detach().requires_grad_()).mul(weights).sum().backward();
+    }
+    CHECK(test::relative_l2(narrow.lora_A.grad(), restored.lora_A.grad()) < 1e-6);
+    CHECK(test::relative_l2(narrow.lora_B.grad(), restored.lora_B.grad()) < 1e-6);
+  }
+}
+
+TEST_CASE("bytes in no known format and rows too short for a format of their own are refused in words") {
   const at::Tensor x = test::random_tensor({1, 128}, 16);
   const at::Tensor weight = quantised(test::random_tensor({6, 128}, 17), WeightFormat::int8_row);
   CHECK_THROWS_WITH_AS((void)apply_linear(x, weight.narrow(1, 0, 131)),
@@ -125,6 +147,8 @@ TEST_CASE("bytes in no known format and rows that do not divide are refused in w
   CHECK_THROWS_AS((void)apply_linear(x, weight.t().contiguous().t()), InputError);
   CHECK_THROWS_WITH_AS((void)quantised(test::random_tensor({2, 32}, 19).div(0), WeightFormat::int8_row),
                        "weights: found NaN or an infinite value, expected finite weights to quantise", InputError);
-  CHECK_THROWS_WITH_AS((void)quantised(test::random_tensor({2, 40}, 18), WeightFormat::int4_group32),
-                       "weights: found rows of 40, expected multiples of 32 for int4", InputError);
+  CHECK_THROWS_WITH_AS((void)quantised(test::random_tensor({2, 14}, 18), WeightFormat::int4_group32),
+                       "weights: found rows of 14 for int4, expected longer ones: these take as many bytes in another "
+                       "format",
+                       InputError);
 }

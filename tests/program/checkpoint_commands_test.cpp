@@ -175,37 +175,42 @@ TEST_CASE("Converting to mixed gives each part its dtype and the config.json tha
 }
 
 TEST_CASE(
-    "convert --weights holds the language model's projections in 8 bits, everything else as it was, and answers") {
+    "convert --weights holds the language model's projections in fewer bits, everything else as it was, and answers") {
   const TempDir temp;
-  const fs::path quantised = temp / "int8";
-  REQUIRE(lisa_program({"convert", model, "--output", quantised, "--weights", "int8"}).exit_code == 0);
   const auto before = tensors_of(model);
-  std::size_t projections = 0;
-  for (const auto& [name, tensor] : tensors_of(quantised)) {
-    CAPTURE(name);
-    const at::Tensor& weight = before.at(name);
-    if (!name.starts_with("model.layers.") || !name.ends_with("_proj.weight")) {
-      CHECK(at::equal(tensor, weight));
-      continue;
+  for (const std::string format : {"int8", "int4", "nf4"}) {
+    CAPTURE(format);
+    const fs::path narrow = temp / format;
+    REQUIRE(lisa_program({"convert", model, "--output", narrow, "--weights", format}).exit_code == 0);
+    std::size_t projections = 0;
+    for (const auto& [name, tensor] : tensors_of(narrow)) {
+      CAPTURE(name);
+      const at::Tensor& weight = before.at(name);
+      if (!name.starts_with("model.layers.") || !name.ends_with("_proj.weight")) {
+        CHECK(at::equal(tensor, weight));
+        continue;
+      }
+      ++projections;
+      REQUIRE((tensor.scalar_type() == at::kByte));
+      // Runs of 32 weights in 16 bytes with a scale of 2 bytes for each 32 or 64; 8 bits and a scale of 4 for a row.
+      const auto in = weight.size(1), runs = (in + 31) / 32;
+      CHECK(tensor.size(0) == weight.size(0));
+      CHECK(tensor.size(1) == (format == "int8"   ? in + 4
+                               : format == "int4" ? runs * 18
+                                                  : runs * 16 + (in + 63) / 64 * 2));
     }
-    ++projections;
-    REQUIRE((tensor.scalar_type() == at::kByte));
-    CHECK(tensor.sizes() == at::IntArrayRef({weight.size(0), weight.size(1) + 4}));
-    CHECK(tensor.nbytes() * 3 < weight.nbytes());
-  }
-  CHECK(projections == 3 * 7);
-  const auto ask = [&](const fs::path& folder, const fs::path& output) {
-    const ProgramRun run = lisa_program({"segment", "--model", folder, "--vision-tower", clip, "--image",
-                                         LISA_TEST_DATA "/golden/a1/a1.png", "--prompt", "What is in this image?",
-                                         "--output", output, "--max-new-tokens", "8", "--dtype", "fp32"});
+    CHECK(projections == 3 * 7);
+    const ProgramRun run =
+        lisa_program({"segment", "--model", narrow, "--vision-tower", clip, "--image",
+                      LISA_TEST_DATA "/golden/a1/a1.png", "--prompt", "What is in this image?", "--output",
+                      temp / ("answer-" + format), "--max-new-tokens", "8", "--dtype", "fp32"});
     CAPTURE(run.err);
     REQUIRE(run.exit_code == 0);
-    return read_json(output / "a1.json")["text_output"];
-  };
-  CHECK(ask(quantised, temp / "answer").is_string());
+    CHECK(read_json(temp / ("answer-" + format) / "a1.json")["text_output"].is_string());
+  }
 }
 
-TEST_CASE("weights that do not divide into groups, are quantised already or of an unknown format are refused") {
+TEST_CASE("weights that are quantised already, too narrow or of an unknown format are refused") {
   const TempDir temp;
   const fs::path quantised = temp / "int8";
   REQUIRE(lisa_program({"convert", model, "--output", quantised, "--weights", "int8"}).exit_code == 0);
@@ -214,8 +219,8 @@ TEST_CASE("weights that do not divide into groups, are quantised already or of a
     CHECK(run.exit_code == 6);
     return run.err;
   };
-  CHECK(refused(model, "int4").find("found rows of 176, expected multiples of 32 for int4") != std::string::npos);
-  CHECK(refused(model, "int3").find("expected one of int8, int4, int4-128") != std::string::npos);
+  CHECK(refused(model, "int4-128").find("found rows of 64 for int4-128, expected longer ones") != std::string::npos);
+  CHECK(refused(model, "int3").find("expected one of int8, int4, nf4, int4-128") != std::string::npos);
   CHECK(refused(quantised, "int8").find("quantised already") != std::string::npos);
   CHECK(names_in(temp.path()) == std::vector<std::string>{"int8"});
 }

@@ -89,24 +89,28 @@ TEST_CASE("a run from scratch leaves a checkpoint that answers, and goes on wher
   CHECK(other.err.find("learning_rate: found 0.0003, expected 0.5") != std::string::npos);
 }
 
-TEST_CASE("adapters train beside a language model in 8 bits, and are folded into what it stands for") {
+TEST_CASE("adapters train beside a language model in 8 or 4 bits, and are folded into what it stands for") {
   const TempDir folder;
-  const std::string narrow = folder / "int8", output = folder / "run";
-  const ProgramRun converted =
-      run_program(LISA_TINY_PROGRAM, {"convert", shipped_model, "--weights", "int8", "--output", narrow});
-  REQUIRE_MESSAGE(converted.exit_code == 0, converted.err);
-  const ProgramRun run =
-      train({"--model",   narrow, "--tabletop",     "reasoning", "--scenes",          "4", "--steps",     "2",
-             "--batch",   "1",    "--accumulation", "1",         "--steps-per-epoch", "2", "--val-limit", "2",
-             "--threads", "1",    "--output",       output});
-  REQUIRE_MESSAGE(run.exit_code == 0, run.err);
-  const ProgramRun asked = run_program(
-      LISA_TINY_PROGRAM, {"segment", "--model", output + "/checkpoint", "--image", demo_picture, "--prompt",
-                          "Can you segment the mug in this image?", "--output", folder / "answer", "--json"});
-  REQUIRE_MESSAGE(asked.exit_code == 0, asked.err);
-  CHECK(parse_json(asked.out, "output").at("masks").size() == 1);
-  const ProgramRun all = train({"--model", narrow, "--train", "everything", "--tabletop", "reasoning", "--steps", "2",
-                                "--output", folder / "all"});
+  for (const std::string format : {"int8", "nf4"}) {
+    CAPTURE(format);
+    const std::string narrow = folder / format, output = folder / (format + "-run");
+    const ProgramRun converted =
+        run_program(LISA_TINY_PROGRAM, {"convert", shipped_model, "--weights", format, "--output", narrow});
+    REQUIRE_MESSAGE(converted.exit_code == 0, converted.err);
+    const ProgramRun run =
+        train({"--model",   narrow, "--tabletop",     "reasoning", "--scenes",          "4", "--steps",     "2",
+               "--batch",   "1",    "--accumulation", "1",         "--steps-per-epoch", "2", "--val-limit", "2",
+               "--threads", "1",    "--output",       output});
+    REQUIRE_MESSAGE(run.exit_code == 0, run.err);
+    const ProgramRun asked =
+        run_program(LISA_TINY_PROGRAM,
+                    {"segment", "--model", output + "/checkpoint", "--image", demo_picture, "--prompt",
+                     "Can you segment the mug in this image?", "--output", folder / (format + "-answer"), "--json"});
+    REQUIRE_MESSAGE(asked.exit_code == 0, asked.err);
+    CHECK(parse_json(asked.out, "output").at("masks").size() == 1);
+  }
+  const ProgramRun all = train({"--model", folder / "int8", "--train", "everything", "--tabletop", "reasoning",
+                                "--steps", "2", "--output", folder / "all"});
   CHECK(all.exit_code == 6);
   CHECK(all.err.find("quantised, beside which only adapters train") != std::string::npos);
 }

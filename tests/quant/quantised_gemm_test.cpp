@@ -17,8 +17,10 @@
 #include <doctest/doctest.h>
 
 using namespace lisa;
+using test::integer_formats;
 using test::Matrix;
 using test::random_values;
+using test::row_lengths;
 
 namespace {
 
@@ -51,22 +53,6 @@ double rounded_input(const QuantisedRows& x, std::int64_t row, std::int64_t inpu
   return double{x.scales[x.place(g, row)]} * x.values_of(g, row)[input % x.group];
 }
 
-/// Lengths of rows: whole vectors and blocks, and all kinds of remainders that the format allows.
-std::vector<std::int64_t> lengths(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::int8_row:
-      return {1, 3, 4, 63, 64, 65, 127, 128, 129, 200, 255, 256, 257, 1000};
-    case WeightFormat::int4_group32:
-      return {32, 64, 480, 512, 544, 1376};
-    case WeightFormat::int4_group128:
-      return {128, 384, 512, 640};
-  }
-  return {};
-}
-
-const std::vector<WeightFormat> formats{WeightFormat::int8_row, WeightFormat::int4_group32,
-                                        WeightFormat::int4_group128};
-
 /// Products of rows with a block of columns that do not equal the sum in double precision, or were written elsewhere.
 std::int64_t wrong_products(const Matrix& m, QuantisedGemm gemm, const QuantisedRows& x) {
   constexpr float untouched = -12345;
@@ -97,8 +83,8 @@ std::int64_t wrong_products(const Matrix& m, QuantisedGemm gemm, const Quantised
 
 TEST_CASE("inputs are off by half a step of their group's largest at most, and zeros stay zeros") {
   for (const auto& [name, quantise] : quantisers())
-    for (const WeightFormat format : formats)
-      for (const std::int64_t in : lengths(format)) {
+    for (const WeightFormat format : integer_formats)
+      for (const std::int64_t in : row_lengths(format)) {
         CAPTURE(name);
         CAPTURE(in);
         auto x = random_values(3 * in, 31);
@@ -137,8 +123,8 @@ TEST_CASE("a range of rows leaves the others alone") {
 
 TEST_CASE("matrix products equal the sum in double precision at awkward sizes, and write nothing else") {
   for (const auto& [name, gemm] : gemms())
-    for (const WeightFormat format : formats)
-      for (const std::int64_t in : lengths(format))
+    for (const WeightFormat format : integer_formats)
+      for (const std::int64_t in : row_lengths(format))
         for (const std::int64_t rows : {1, 2, 5, 6, 7, 13})
           for (const std::int64_t out : {1, 15, 64, 67, 130}) {
             CAPTURE(name);
@@ -155,7 +141,7 @@ TEST_CASE("matrix products equal the sum in double precision at awkward sizes, a
 TEST_CASE("NaN and infinity among the inputs make their row NaN and no other; denormals do no harm") {
   for (const auto& [quantiser_name, quantise] : quantisers())
     for (const auto& [name, gemm] : gemms())
-      for (const WeightFormat format : formats) {
+      for (const WeightFormat format : integer_formats) {
         CAPTURE(quantiser_name);
         CAPTURE(name);
         const Matrix m(format, 64, 256, 3);

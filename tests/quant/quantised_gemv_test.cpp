@@ -17,8 +17,11 @@
 #include <doctest/doctest.h>
 
 using namespace lisa;
+using test::integer_formats;
 using test::Matrix;
 using test::random_values;
+using test::row_lengths;
+using test::weight_formats;
 
 namespace {
 
@@ -38,25 +41,9 @@ std::vector<std::pair<std::string, RowDequantiser>> dequantisers() {
   return found;
 }
 
-/// Lengths of rows: whole vectors and blocks, and all kinds of remainders that the format allows.
-std::vector<std::int64_t> lengths(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::int8_row:
-      return {1, 3, 31, 63, 64, 65, 127, 128, 129, 200, 1000};
-    case WeightFormat::int4_group32:
-      return {32, 64, 96, 480, 512, 544, 1024, 1376};
-    case WeightFormat::int4_group128:
-      return {128, 256, 384, 512, 640, 1152};
-  }
-  return {};
-}
-
-const std::vector<WeightFormat> formats{WeightFormat::int8_row, WeightFormat::int4_group32,
-                                        WeightFormat::int4_group128};
-
 /// The value that an input stands for after it was rounded.
 double rounded_input(const QuantisedInputs& inputs, std::int64_t i) {
-  const std::int64_t group = inputs.format == WeightFormat::int8_row ? QuantisedInputs::line : int4_run;
+  const std::int64_t group = inputs.format == WeightFormat::int8_row ? QuantisedInputs::line : nibble_run;
   return double{inputs.scales[static_cast<std::size_t>(i / group)]} *
          inputs.values[static_cast<std::size_t>(inputs.place(i))];
 }
@@ -64,35 +51,88 @@ double rounded_input(const QuantisedInputs& inputs, std::int64_t i) {
 }  // namespace
 
 TEST_CASE("formats are told from the bytes of a row, and names are read back") {
-  for (const WeightFormat format : formats) {
+  for (const WeightFormat format : weight_formats) {
     CHECK(parse_weight_format(to_string(format)) == format);
-    for (const std::int64_t in : {128, 1024, 4096, 5120, 11008, 13824}) {
-      REQUIRE(fits(format, in));
-      CHECK(format_of(row_bytes(format, in), in) == format);
-    }
+    std::int64_t wrong = 0;
+    for (std::int64_t in = 65; in <= 20000; ++in) wrong += fits(format, in) ? 0 : 1;
+    CHECK(wrong == 0);
   }
+  // 18 bytes are a row of 14 in int8.
+  CHECK(fits(WeightFormat::int8_row, 14));
+  CHECK_FALSE(fits(WeightFormat::int4_group32, 14));
+  CHECK(fits(WeightFormat::int4_group32, 64));
+  // 34 bytes are a row of 64 in NF4 and would be one with a single scale for 128.
+  CHECK(fits(WeightFormat::nf4_group64, 64));
+  CHECK_FALSE(fits(WeightFormat::int4_group128, 64));
   CHECK_FALSE(format_of(4096, 4096).has_value());
-  CHECK_FALSE(fits(WeightFormat::int4_group32, 33));
-  CHECK(row_bytes(WeightFormat::int4_group32, 4096) == 4096 * 9 / 16);
+  CHECK_FALSE(fits(WeightFormat::int8_row, 0));
   CHECK_THROWS_WITH_AS((void)parse_weight_format("int2"),
-                       "weights: found \"int2\", expected one of int8, int4, int4-128", InputError);
+                       "weights: found \"int2\", expected one of int8, int4, nf4, int4-128", InputError);
 }
 
-TEST_CASE("int4 gives every weight of a row a place of its own") {
-  for (const std::int64_t in : {32, 480, 512, 1376}) {
-    std::vector<int> used(static_cast<std::size_t>(in));
-    for (std::int64_t i = 0; i < in; ++i) {
-      const Int4Place place = int4_place(in, i);
-      REQUIRE(place.byte < in / 2);
-      ++used[static_cast<std::size_t>(place.byte * 2 + (place.high ? 1 : 0))];
+TEST_CASE("rows of whole groups have no padding, others a last run of their own and a last group that may be shorter") {
+  for (const std::int64_t in : {128, 1024, 4096, 5120, 11008, 13824}) {
+    CHECK(row_bytes(WeightFormat::int8_row, in) == in + 4);
+    CHECK(row_bytes(WeightFormat::int4_group32, in) == in / 2 + in / 32 * 2);
+    CHECK(row_bytes(WeightFormat::int4_group128, in) == in / 2 + in / 128 * 2);
+    CHECK(row_bytes(WeightFormat::nf4_group64, in) == in / 2 + in / 64 * 2);
+  }
+  CHECK(row_bytes(WeightFormat::int4_group32, 344) == 352 / 2 + 11 * 2);
+  CHECK(row_bytes(WeightFormat::int4_group128, 344) == 352 / 2 + 3 * 2);
+  CHECK(row_bytes(WeightFormat::nf4_group64, 344) == 352 / 2 + 6 * 2);
+}
+
+TEST_CASE("four bits have a place of their own for every weight of a row and the zeros behind it") {
+  for (const WeightFormat format : {WeightFormat::int4_group32, WeightFormat::nf4_group64})
+    for (const std::int64_t in : {1, 32, 33, 64, 65, 344, 480, 511, 512, 1376}) {
+      CAPTURE(in);
+      const std::int64_t padded = 2 * value_bytes(format, in);
+      CHECK(padded - in < nibble_run);
+      std::vector<int> used(static_cast<std::size_t>(padded));
+      for (std::int64_t i = 0; i < padded; ++i) {
+        const NibblePlace place = format == WeightFormat::nf4_group64 ? nf4_place(i) : int4_place(in, i);
+        REQUIRE(place.byte < padded / 2);
+        ++used[static_cast<std::size_t>(place.byte * 2 + (place.high ? 1 : 0))];
+      }
+      CHECK(used == std::vector<int>(static_cast<std::size_t>(padded), 1));
     }
-    CHECK(used == std::vector<int>(static_cast<std::size_t>(in), 1));
+}
+
+TEST_CASE("a group's scale serves its own weights alone, also where the last group is shorter") {
+  for (const WeightFormat format :
+       {WeightFormat::int4_group32, WeightFormat::nf4_group64, WeightFormat::int4_group128}) {
+    const std::int64_t in = 344, size = group_size(format, in), last = in / size * size;
+    auto weights = random_values(in, 3);
+    for (std::int64_t i = last; i < in; ++i) weights[static_cast<std::size_t>(i)] *= 1000;
+    std::vector<std::byte> bytes(static_cast<std::size_t>(row_bytes(format, in)));
+    quantise_rows(format, 1, in, weights.data(), 0, 1, bytes.data());
+    const QuantisedMatrix m{format, 1, in, bytes.data()};
+    for (const bool in_last : {false, true}) {
+      double error = 0, length = 0;
+      for (std::int64_t i = in_last ? last : 0; i < (in_last ? in : last); ++i) {
+        const double weight = weights[static_cast<std::size_t>(i)], off = double{m.value(0, i)} - weight;
+        error += off * off;
+        length += weight * weight;
+      }
+      CHECK(std::sqrt(error) <= 0.12 * std::sqrt(length));
+    }
+  }
+}
+
+TEST_CASE("weights too small for a scale with an inverse become zeros") {
+  for (const WeightFormat format : weight_formats) {
+    std::vector<float> weights(128, std::numeric_limits<float>::denorm_min() * 3);
+    weights[7] = 0;
+    std::vector<std::byte> bytes(static_cast<std::size_t>(row_bytes(format, 128)));
+    quantise_rows(format, 1, 128, weights.data(), 0, 1, bytes.data());
+    const QuantisedMatrix m{format, 1, 128, bytes.data()};
+    for (std::int64_t i = 0; i < 128; ++i) CHECK(m.value(0, i) == 0);
   }
 }
 
 TEST_CASE("a weight is off by half a step at most") {
-  for (const WeightFormat format : formats)
-    for (const std::int64_t in : lengths(format)) {
+  for (const WeightFormat format : integer_formats)
+    for (const std::int64_t in : row_lengths(format)) {
       CAPTURE(in);
       const Matrix m(format, 3, in);
       double error = 0, size = 0;
@@ -111,7 +151,7 @@ TEST_CASE("a weight is off by half a step at most") {
 }
 
 TEST_CASE("zeros stay zeros, and the largest weight of int8 keeps its value") {
-  for (const WeightFormat format : formats) {
+  for (const WeightFormat format : weight_formats) {
     std::vector<float> weights(256);
     weights[5] = -0.75F;
     std::vector<std::byte> bytes(static_cast<std::size_t>(2 * row_bytes(format, 128)));
@@ -128,8 +168,8 @@ TEST_CASE("zeros stay zeros, and the largest weight of int8 keeps its value") {
 TEST_CASE("every dequantiser gives the values of the format, at odd addresses too") {
   for (const auto& [name, dequantise] : dequantisers()) {
     CAPTURE(name);
-    for (const WeightFormat format : formats)
-      for (const std::int64_t in : lengths(format)) {
+    for (const WeightFormat format : weight_formats)
+      for (const std::int64_t in : row_lengths(format)) {
         CAPTURE(in);
         const Matrix m(format, 3, in, 3);
         for (std::int64_t row = 0; row < 3; ++row) {
@@ -147,8 +187,8 @@ TEST_CASE("every dequantiser gives the values of the format, at odd addresses to
 TEST_CASE("every product equals the sum in double precision, for any number of inputs together") {
   for (const auto& [name, dot] : dots()) {
     CAPTURE(name);
-    for (const WeightFormat format : formats)
-      for (const std::int64_t in : lengths(format)) {
+    for (const WeightFormat format : integer_formats)
+      for (const std::int64_t in : row_lengths(format)) {
         CAPTURE(in);
         const Matrix m(format, 3, in, 1);
         std::vector<QuantisedInputs> inputs;
@@ -174,7 +214,7 @@ TEST_CASE("every product equals the sum in double precision, for any number of i
 }
 
 TEST_CASE("inputs are rounded to a 254th of the largest of their group") {
-  for (const WeightFormat format : formats) {
+  for (const WeightFormat format : integer_formats) {
     const std::int64_t in = 640, group = format == WeightFormat::int8_row ? 64 : 32;
     auto x = random_values(in, 31);
     x[70] = 1000;  // costs only its own group precision
@@ -191,7 +231,7 @@ TEST_CASE("inputs are rounded to a 254th of the largest of their group") {
 TEST_CASE("NaN and infinity among the inputs make the result NaN") {
   for (const auto& [name, dot] : dots()) {
     CAPTURE(name);
-    for (const WeightFormat format : formats)
+    for (const WeightFormat format : integer_formats)
       for (const float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
         const Matrix m(format, 1, 256);
         auto x = random_values(256, 41);
@@ -207,7 +247,7 @@ TEST_CASE("NaN and infinity among the inputs make the result NaN") {
 TEST_CASE("denormal inputs give a finite product") {
   for (const auto& [name, dot] : dots()) {
     CAPTURE(name);
-    for (const WeightFormat format : formats) {
+    for (const WeightFormat format : integer_formats) {
       const Matrix m(format, 1, 128);
       const std::vector<float> x(128, std::numeric_limits<float>::denorm_min() * 5);
       const QuantisedInputs inputs = QuantisedInputs::make(format, x.data(), 128);

@@ -17,6 +17,20 @@ inline std::vector<float> random_values(std::int64_t n, unsigned seed, float dev
   return values;
 }
 
+inline const std::vector<WeightFormat> weight_formats{WeightFormat::int8_row, WeightFormat::int4_group32,
+                                                      WeightFormat::nf4_group64, WeightFormat::int4_group128};
+inline const std::vector<WeightFormat> integer_formats{WeightFormat::int8_row, WeightFormat::int4_group32,
+                                                       WeightFormat::int4_group128};
+
+/// Lengths of rows: whole vectors, groups and blocks, and all kinds of remainders.
+inline std::vector<std::int64_t> row_lengths(WeightFormat format) {
+  std::vector<std::int64_t> lengths;
+  for (const std::int64_t in : {1,   3,   4,   31,  32,  33,  63,  64,  65,  96,  127, 128,  129, 160,
+                                200, 255, 256, 257, 344, 480, 511, 512, 513, 544, 640, 1000, 1376})
+    if (fits(format, in)) lengths.push_back(in);
+  return lengths;
+}
+
 /// A quantised matrix of random weights, in an allocation of exactly its size, at an odd address where it is asked for.
 struct Matrix {
   Matrix(WeightFormat format, std::int64_t out, std::int64_t in, std::size_t misplaced = 0)

@@ -20,6 +20,7 @@
 #include "lisa/config/dim.hpp"
 #include "lisa/cpu/own_kernels.hpp"
 #include "lisa/quant/dequantise.hpp"
+#include "lisa/quant/nf4_gemv.hpp"
 #include "lisa/quant/quantised_gemm.hpp"
 #include "lisa/quant/quantised_gemv.hpp"
 #include "lisa/quant/quantised_matrix.hpp"
@@ -34,13 +35,13 @@ namespace lisa {
 /// A weight in a quantised format.
 /// @param weight [Out, In] in any floating dtype, on the CPU
 /// @return bytes [Out, row_bytes]
-/// @throws InputError when rows do not divide into the format's groups, or a weight is not finite
+/// @throws InputError when the format cannot hold rows of that length, see `fits`, or a weight is not finite
 [[nodiscard]] inline at::Tensor quantised(const at::Tensor& weight, WeightFormat format) {
   const dim out = weight.size(0), in = weight.size(1);
   if (!fits(format, in))
-    throw InputError("weights", found_expected("rows of " + std::to_string(in),
-                                               "multiples of " + std::to_string(group_size(format, in)) + " for " +
-                                                   std::string(to_string(format))));
+    throw InputError("weights",
+                     found_expected("rows of " + std::to_string(in) + " for " + std::string(to_string(format)),
+                                    "longer ones: these take as many bytes in another format"));
   at::Tensor bytes = at::empty({out, row_bytes(format, in)}, at::kByte);
   auto* const to = reinterpret_cast<std::byte*>(bytes.mutable_data_ptr<std::uint8_t>());
   at::parallel_for(0, out, 64, [&](dim begin, dim end) {
@@ -74,28 +75,40 @@ namespace detail {
 /// Rows up to which the weights are used as they lie there: the steps of text generation, for several questions.
 inline constexpr dim quantised_gemv_rows = 8;
 
-/// x [rows, in] -> fp32 [rows, out], with the inputs in 8 bits.
-[[nodiscard]] inline at::Tensor quantised_gemv(QuantisedDot dot, const at::Tensor& x, const QuantisedMatrix& matrix) {
-  const at::Tensor wide = x.to(at::kFloat).contiguous();
-  const dim rows = wide.size(0);
-  std::vector<QuantisedInputs> inputs;
-  for (dim row = 0; row < rows; ++row)
-    inputs.push_back(QuantisedInputs::make(matrix.format, wide.const_data_ptr<float>() + row * matrix.in, matrix.in));
-  at::Tensor y = at::empty({rows, matrix.out}, wide.options());
+/// y [rows, out] for few rows, column by column.
+/// @param product(column, to) writes the products of all rows with a column
+template <typename Product>
+[[nodiscard]] at::Tensor columns_of(dim rows, const QuantisedMatrix& matrix, const Product& product) {
+  at::Tensor y = at::empty({rows, matrix.out}, at::kFloat);
   auto* const out = y.mutable_data_ptr<float>();
   // A thread is worth waking for the time that half a megabyte takes to read.
   const dim grain = std::max<dim>(1, (dim{1} << 19) / row_bytes(matrix.format, matrix.in));
   at::parallel_for(0, matrix.out, grain, [&](dim begin, dim end) {
     std::array<float, quantised_gemv_rows> products{};
     for (dim column = begin; column < end; ++column) {
-      dot(matrix, column, inputs.data(), rows, products.data());
+      product(column, products.data());
       for (dim row = 0; row < rows; ++row) out[row * matrix.out + column] = products[static_cast<std::size_t>(row)];
     }
   });
   return y;
 }
 
-/// The same for many rows.
+/// x [rows, in] -> fp32 [rows, out] for few rows: with the inputs in 8 bits, or as they are where the weights are NF4.
+[[nodiscard]] inline at::Tensor quantised_gemv(const at::Tensor& x, const QuantisedMatrix& matrix) {
+  static const QuantisedDot integer_dot = find_quantised_dot();
+  static const Nf4Dot nf4_dot = find_nf4_dot();
+  const at::Tensor wide = x.to(at::kFloat).contiguous();
+  const dim rows = wide.size(0);
+  const auto* const values = wide.const_data_ptr<float>();
+  if (matrix.format == WeightFormat::nf4_group64)
+    return columns_of(rows, matrix, [&](dim column, float* to) { nf4_dot(matrix, column, values, rows, to); });
+  std::vector<QuantisedInputs> inputs;
+  for (dim row = 0; row < rows; ++row)
+    inputs.push_back(QuantisedInputs::make(matrix.format, values + row * matrix.in, matrix.in));
+  return columns_of(rows, matrix, [&](dim column, float* to) { integer_dot(matrix, column, inputs.data(), rows, to); });
+}
+
+/// The same for many rows and weights that are integers.
 [[nodiscard]] inline at::Tensor quantised_gemm(QuantisedGemm gemm, const at::Tensor& x, const QuantisedMatrix& matrix) {
   static const RowQuantiser quantise = find_row_quantiser();
   const at::Tensor wide = x.to(at::kFloat).contiguous();
@@ -126,9 +139,9 @@ inline constexpr dim quantised_gemv_rows = 8;
 
 }  // namespace detail
 
-/// x W^T + b with a quantised W. A few rows, and with int8 weights any number, are rounded to 8 bits in small groups
-/// and multiplied with the weights as they lie there; more rows with int4 weights, or a gradient with respect to x,
-/// take the weights in x's dtype, some megabytes at a time.
+/// x W^T + b with a quantised W. A few rows, and with integer weights any number on a processor with VNNI, are
+/// multiplied with the weights as they lie there; integers take them rounded to 8 bits in small groups, NF4 as they
+/// are. More rows, or a gradient with respect to x, take the weights in x's dtype, some megabytes at a time.
 /// @param x       [..., In] in any floating dtype, on the CPU
 /// @param weight  bytes [Out, row_bytes], see `WeightFormat`
 /// @param bias    [Out] or none
@@ -142,12 +155,11 @@ inline constexpr dim quantised_gemv_rows = 8;
   const at::Tensor rows = x.reshape({-1, matrix.in});
   const bool records = at::GradMode::is_enabled() && x.requires_grad();
   if (cpu::own_kernels_enabled() && !records) {
-    static const QuantisedDot dot = find_quantised_dot();
     static const QuantisedGemm gemm = find_quantised_gemm();
     at::Tensor y;
     if (rows.size(0) <= detail::quantised_gemv_rows)
-      y = detail::quantised_gemv(dot, rows, matrix);
-    else if (gemm != nullptr)
+      y = detail::quantised_gemv(rows, matrix);
+    else if (gemm != nullptr && matrix.format != WeightFormat::nf4_group64)
       y = detail::quantised_gemm(gemm, rows, matrix);
     if (y.defined()) {
       if (bias) y.add_(*bias);

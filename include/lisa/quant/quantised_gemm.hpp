@@ -46,7 +46,7 @@ struct QuantisedRows {
     const bool int8 = format == WeightFormat::int8_row;
     QuantisedRows made{.rows = rows,
                        .in = in,
-                       .group = int8 ? int8_group : int4_run,
+                       .group = int8 ? int8_group : nibble_run,
                        .weight_offset = int8 ? 128 : 8,
                        .values = {},
                        .scales = {},
@@ -94,7 +94,7 @@ inline void quantise_inputs_portable(const float* x, std::int64_t begin, std::in
 inline constexpr std::int64_t gemm_columns = 64;
 
 /// y[row * out + column] = the products of all rows with the weights' rows [begin, end), at most `gemm_columns` of
-/// them. The matrix is int8 and has the rows' number of inputs.
+/// them. The matrix holds integers and has the rows' number of inputs.
 using QuantisedGemm = void (*)(const QuantisedMatrix& matrix, const QuantisedRows& x, std::int64_t begin,
                                std::int64_t end, float* y);
 
@@ -196,7 +196,7 @@ namespace detail {
 struct PackedWeights {
   static constexpr std::int64_t vectors_of_quad = gemm_columns / 16;
   alignas(64) __m512i quads[int4_block / 4][vectors_of_quad];
-  alignas(64) __m512 scales[int4_block / int4_run][vectors_of_quad];  ///< of int4, for each group and column
+  alignas(64) __m512 scales[int4_block / nibble_run][vectors_of_quad];  ///< of int4, for each group and column
 };
 
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq")]] inline void pack_int8(const QuantisedMatrix& m,
@@ -224,7 +224,7 @@ template <WeightFormat Format>
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void pack_int4(
     const QuantisedMatrix& m, std::int64_t begin, std::int64_t end, std::int64_t first, std::int64_t runs,
     PackedWeights& to) {
-  constexpr std::int64_t quads_of_run = int4_run / 4;
+  constexpr std::int64_t quads_of_run = nibble_run / 4;
   const __m512i low_half = _mm512_set1_epi8(15);
   const auto mask = static_cast<__mmask16>((1U << runs) - 1);
   for (std::int64_t v = 0; v < PackedWeights::vectors_of_quad; ++v) {
@@ -247,7 +247,7 @@ template <WeightFormat Format>
 #pragma GCC unroll 16
     for (int c = 0; c < 16; ++c) {
       const std::int64_t column = begin + v * 16 + c;
-      rows[c] = column < end ? _mm512_castps_si512(int4_scales<Format>(m.scales(column), first / int4_run, mask))
+      rows[c] = column < end ? _mm512_castps_si512(int4_scales<Format>(m.scales(column), first / nibble_run, mask))
                              : _mm512_setzero_si512();
     }
     transpose_16(rows);
@@ -323,11 +323,11 @@ template <WeightFormat Format>
     const QuantisedMatrix& m, const QuantisedRows& x, std::int64_t begin, std::int64_t end, float* sums) {
   PackedWeights packed;
   for (std::int64_t first = 0; first < x.in; first += int4_block) {
-    const std::int64_t runs = std::min<std::int64_t>(int4_block, x.in - first) / int4_run;
+    const std::int64_t runs = (std::min(int4_block, x.in - first) + nibble_run - 1) / nibble_run;
     pack_int4<Format>(m, begin, end, first, runs, packed);
     for (std::int64_t run = 0; run < runs; ++run)
-      add_group_to_all<int4_run, true>(packed.quads + run * (int4_run / 4), packed.scales[run], x,
-                                       first / int4_run + run, sums);
+      add_group_to_all<nibble_run, true>(packed.quads + run * (nibble_run / 4), packed.scales[run], x,
+                                         first / nibble_run + run, sums);
   }
 }
 
@@ -356,6 +356,8 @@ template <WeightFormat Format>
     case WeightFormat::int4_group128:
       detail::add_int4_products<WeightFormat::int4_group128>(m, x, begin, end, sums.data());
       break;
+    case WeightFormat::nf4_group64:
+      break;  // no integers
   }
   for (std::int64_t column = begin; column < end; column += 16) {
     const auto mask = static_cast<__mmask16>(end - column >= 16 ? 0xffff : (1U << (end - column)) - 1);

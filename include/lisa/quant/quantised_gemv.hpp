@@ -37,7 +37,7 @@ struct QuantisedInputs {
     QuantisedInputs made;
     made.format = format;
     made.in = in;
-    const std::int64_t group = format == WeightFormat::int8_row ? line : int4_run;
+    const std::int64_t group = format == WeightFormat::int8_row ? line : nibble_run;
     const std::int64_t unit = format == WeightFormat::int8_row ? line : int4_block;
     const std::int64_t padded = (in + unit - 1) / unit * unit;
     made.values.resize(static_cast<std::size_t>(padded));
@@ -69,7 +69,7 @@ struct QuantisedInputs {
   /// Where an input's value lies.
   [[nodiscard]] std::int64_t place(std::int64_t input) const {
     if (format == WeightFormat::int8_row) return input;
-    const std::int64_t block = input / int4_block, lane = input % int4_block / int4_run, in_run = input % int4_run;
+    const std::int64_t block = input / int4_block, lane = input % int4_block / nibble_run, in_run = input % nibble_run;
     return block * int4_block + in_run / 4 * line + lane * 4 + in_run % 4;
   }
 
@@ -81,13 +81,13 @@ struct QuantisedInputs {
   }
 };
 
-/// y[i] = the product of row `row` with inputs[i], for `count` inputs of the matrix's own format.
+/// y[i] = the product of row `row` of integers with inputs[i], for `count` inputs of the matrix's own format.
 using QuantisedDot = void (*)(const QuantisedMatrix& matrix, std::int64_t row, const QuantisedInputs* inputs,
                               std::int64_t count, float* y);
 
 inline void quantised_dot_portable(const QuantisedMatrix& m, std::int64_t row, const QuantisedInputs* inputs,
                                    std::int64_t count, float* y) {
-  const std::int64_t group = m.format == WeightFormat::int8_row ? QuantisedInputs::line : int4_run;
+  const std::int64_t group = m.format == WeightFormat::int8_row ? QuantisedInputs::line : nibble_run;
   for (std::int64_t n = 0; n < count; ++n) {
     float total = 0;
     for (std::int64_t begin = 0; begin < m.in; begin += group) {
@@ -108,7 +108,7 @@ namespace detail {
 /// Bytes ahead of the values in use that are fetched: the hardware's own prefetch ends at every page of 4 KiB.
 inline constexpr std::int64_t quantised_prefetch = 4096;
 
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"), gnu::always_inline]] inline float sum_of_16(__m512 v) {
+[[gnu::target("avx512f,avx512dq"), gnu::always_inline]] inline float sum_of_16(__m512 v) {
   v = _mm512_add_ps(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0x4e));
   v = _mm512_add_ps(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0xb1));
   v = _mm512_add_ps(v, _mm512_maskz_permute_ps(0xffff, v, 0x4e));
@@ -192,7 +192,8 @@ template <WeightFormat Format, int Count>
 #pragma GCC unroll 4
   for (int n = 0; n < Count; ++n) sums[n] = _mm512_setzero_ps();
   for (std::int64_t begin = 0; begin < m.in; begin += int4_block) {
-    const std::int64_t runs = std::min<std::int64_t>(16, (m.in - begin) / int4_run), first = begin / int4_run;
+    const std::int64_t runs = std::min<std::int64_t>(16, (m.in - begin + nibble_run - 1) / nibble_run),
+                       first = begin / nibble_run;
     const auto mask = static_cast<__mmask16>((1U << runs) - 1);
     __m512i low[Count], high[Count];
 #pragma GCC unroll 4
@@ -236,6 +237,8 @@ template <int Count>
       return int4_dots<WeightFormat::int4_group32, Count>(m, row, inputs, y);
     case WeightFormat::int4_group128:
       return int4_dots<WeightFormat::int4_group128, Count>(m, row, inputs, y);
+    case WeightFormat::nf4_group64:
+      break;  // no integers
   }
 }
 

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <span>
+#include <limits>
 
 #include "lisa/cpu/bfloat16.hpp"
 #include "lisa/quant/weight_format.hpp"
@@ -38,18 +38,27 @@ struct QuantisedMatrix {
     return cpu::to_float(bits);
   }
 
-  /// One weight as the integer that stands for it.
+  /// One weight in units of its scale: an integer, or a level of NF4.
+  [[nodiscard]] float level(std::int64_t row, std::int64_t input) const {
+    return format == WeightFormat::nf4_group64 ? nf4_levels[static_cast<std::size_t>(nibble(row, nf4_place(input)))]
+                                               : static_cast<float>(integer(row, input));
+  }
+
+  /// One weight of a format of integers as the integer that stands for it.
   [[nodiscard]] int integer(std::int64_t row, std::int64_t input) const {
-    const std::byte* const from = values(row);
-    if (format == WeightFormat::int8_row) return static_cast<std::int8_t>(from[input]);
-    const Int4Place place = int4_place(in, input);
-    const auto pair = std::to_integer<int>(from[place.byte]);
-    return (place.high ? pair >> 4 : pair & 15) - 8;
+    if (format == WeightFormat::int8_row) return static_cast<std::int8_t>(values(row)[input]);
+    return nibble(row, int4_place(in, input)) - 8;
   }
 
   /// One weight.
   [[nodiscard]] float value(std::int64_t row, std::int64_t input) const {
-    return static_cast<float>(integer(row, input)) * scale(row, input);
+    return level(row, input) * scale(row, input);
+  }
+
+  /// The four bits of one place.
+  [[nodiscard]] int nibble(std::int64_t row, NibblePlace place) const {
+    const auto pair = std::to_integer<int>(values(row)[place.byte]);
+    return place.high ? pair >> 4 : pair & 15;
   }
 };
 
@@ -71,33 +80,47 @@ struct MatrixQuantiser {
     if (format == WeightFormat::int8_row)
       int8_row(weights, values, scales);
     else
-      int4_row(weights, values, scales);
+      row_of_nibbles(weights, values, scales);
   }
 
  private:
   void int8_row(const float* weights, std::byte* values, std::byte* scales) const {
     float largest = 0;
     for (std::int64_t i = 0; i < in; ++i) largest = std::max(largest, std::abs(weights[i]));
-    const float scale = largest / 127, inverse = largest > 0 ? 127 / largest : 0;
+    const float scale = largest / 127, inverse = is_usable(scale) ? 127 / largest : 0;
     for (std::int64_t i = 0; i < in; ++i)
       values[i] = static_cast<std::byte>(static_cast<std::int8_t>(nearest_integer(weights[i] * inverse)));
     std::memcpy(scales, &scale, sizeof scale);
   }
 
-  void int4_row(const float* weights, std::byte* values, std::byte* scales) const {
-    const std::int64_t size = group_size(format, in);
+  void row_of_nibbles(const float* weights, std::byte* values, std::byte* scales) const {
+    const bool nf4 = format == WeightFormat::nf4_group64;
+    const std::int64_t size = group_size(format, in), padded = 2 * value_bytes(format, in);
     std::fill_n(values, value_bytes(format, in), std::byte{0});
     for (std::int64_t begin = 0; begin < in; begin += size) {
-      const cpu::Bf16Bits bits = int4_scale(weights + begin, size);
+      const std::int64_t count = std::min(size, in - begin);
+      const cpu::Bf16Bits bits = nf4 ? nf4_scale(weights + begin, count) : int4_scale(weights + begin, count);
       std::memcpy(scales + begin / size * 2, &bits, sizeof bits);
-      const float scale = cpu::to_float(bits), inverse = scale == 0 ? 0 : 1 / scale;
-      for (std::int64_t i = begin; i < begin + size; ++i) {
-        const int nibble = static_cast<int>(nearest_integer(std::clamp(weights[i] * inverse, -8.0F, 7.0F))) + 8;
-        const Int4Place place = int4_place(in, i);
+      const float scale = cpu::to_float(bits), inverse = is_usable(scale) ? 1 / scale : 0;
+      for (std::int64_t i = begin; i < std::min(padded, begin + size); ++i) {
+        const float level = i < in ? weights[i] * inverse : 0;
+        const int nibble = nf4 ? nf4_code(level) : static_cast<int>(int4_integer(level)) + 8;
+        const NibblePlace place = nf4 ? nf4_place(i) : int4_place(in, i);
         values[place.byte] |= static_cast<std::byte>(place.high ? nibble << 4 : nibble);
       }
     }
   }
+
+  static cpu::Bf16Bits nf4_scale(const float* weights, std::int64_t count) {
+    float largest = 0;
+    for (std::int64_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(weights[i]));
+    return cpu::to_bf16(largest);
+  }
+
+  /// Whether a scale has a finite inverse; weights that have not become zeros.
+  static bool is_usable(float scale) { return std::abs(scale) >= std::numeric_limits<float>::min(); }
+
+  static float int4_integer(float level) { return nearest_integer(std::clamp(level, -8.0F, 7.0F)); }
 
   /// The scale with the smallest sum of squared errors among some around "the largest weight becomes -8". It is rounded
   /// to bf16 before the weights are.
@@ -110,11 +133,11 @@ struct MatrixQuantiser {
     float best_error = 0;
     for (const float divisor : {-8.0F, -7.5F, -8.6F, -9.3F, 7.4F}) {
       const cpu::Bf16Bits bits = cpu::to_bf16(largest / divisor);
-      const float scale = cpu::to_float(bits), inverse = scale == 0 ? 0 : 1 / scale;
+      const float scale = cpu::to_float(bits), inverse = is_usable(scale) ? 1 / scale : 0;
       float error = 0;
       for (std::int64_t i = 0; i < size; ++i) {
-        const float integer = nearest_integer(std::clamp(weights[i] * inverse, -8.0F, 7.0F));
-        error += (weights[i] - integer * scale) * (weights[i] - integer * scale);
+        const float off = weights[i] - int4_integer(weights[i] * inverse) * scale;
+        error += off * off;
       }
       if (divisor == -8.0F || error < best_error) {
         best = bits;
