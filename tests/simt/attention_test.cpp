@@ -1,14 +1,12 @@
 // torch-free
 #include <cmath>
 #include <cstdint>
-#include <random>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 #include "attention_kernels.hpp"
 #include "attention_reference.hpp"
-#include "device.hpp"
+#include "element_values.hpp"
 #include "launch.hpp"
 
 //
@@ -26,34 +24,6 @@ namespace {
 struct Grid {
   int batch, heads, height, width;
 };
-
-template <class Element>
-float as_float(Element value) {
-  if constexpr (std::is_same_v<Element, Bf16>) return from_bf16(value.bits);
-  if constexpr (std::is_same_v<Element, Fp16>) return from_fp16(value.bits);
-}
-
-/// Random values that Element holds, as Element and as float.
-template <class Element>
-struct Values {
-  std::vector<Element> elements;
-  std::vector<float> floats;
-
-  Values(std::size_t count, float deviation, unsigned seed) {
-    std::mt19937 random(seed);
-    std::normal_distribution<float> normal(0.0F, deviation);
-    for (std::size_t i = 0; i < count; ++i) {
-      const float value = normal(random);
-      elements.push_back(std::is_same_v<Element, Bf16> ? Element{to_bf16(value)} : Element{to_fp16(value)});
-      floats.push_back(as_float(elements.back()));
-    }
-  }
-};
-
-template <class Element>
-constexpr ElementRounding rounding_of = std::is_same_v<Element, Bf16> ? bf16_rounding : fp16_rounding;
-
-std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
 /// Inputs as the encoder has them: q, k and v beside each other in one projection [batch, tokens, 3, heads, head_dim],
 /// and the output [batch, tokens, heads, head_dim].
