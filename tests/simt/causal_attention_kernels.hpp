@@ -1,6 +1,7 @@
 #pragma once
 
 #include "lisa/cuda/causal_attention.cuh"
+#include "lisa/cuda/causal_attention_gradient.cuh"
 #include "lisa/cuda/decode_attention.cuh"
 
 namespace simt {
@@ -9,6 +10,15 @@ namespace simt {
 
 template <class Element, int head_dim>
 void causal_attention(const lisa::cuda::CausalAttentionArguments<Element>& arguments);
+
+template <class Element, int head_dim>
+void query_terms(const lisa::cuda::CausalAttentionGradientArguments<Element>& arguments);
+
+template <class Element, int head_dim>
+void query_gradient(const lisa::cuda::CausalAttentionGradientArguments<Element>& arguments);
+
+template <class Element, int head_dim>
+void key_gradient(const lisa::cuda::CausalAttentionGradientArguments<Element>& arguments);
 
 template <class Element, int head_dim>
 void decode_attention(const lisa::cuda::DecodeAttentionArguments<Element>& arguments);

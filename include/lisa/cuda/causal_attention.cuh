@@ -166,7 +166,6 @@ LISA_DEVICE void causal_attention(const CausalAttentionArguments<Element>& a) {
     softmax.template weigh<Dev>(scores, to_log2);
     multiply_weights<Dev>(softmax.sums, scores, stage_values(tile % 2), lane);
   }
-  Dev::template wait_copies<0>();
 
   const float weight_sums[2] = {row_sum<Dev>(softmax.weight_sum[0]), row_sum<Dev>(softmax.weight_sum[1])};
   if (a.log_sum != nullptr && lane % 4 == 0) {

@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 
 #include "lisa/cuda/causal_attention.cuh"
+#include "lisa/cuda/causal_attention_gradient.cuh"
 #include "lisa/cuda/decode_attention.cuh"
 
 namespace lisa::cuda {
@@ -14,6 +15,12 @@ namespace lisa::cuda {
 /// `CausalAttentionArguments` says what is computed.
 [[nodiscard]] cudaError_t launch_causal_attention(const CausalAttentionArguments<Bf16>& arguments, cudaStream_t stream);
 [[nodiscard]] cudaError_t launch_causal_attention(const CausalAttentionArguments<Fp16>& arguments, cudaStream_t stream);
+
+/// `CausalAttentionGradientArguments` says what is computed.
+[[nodiscard]] cudaError_t launch_causal_attention_gradient(const CausalAttentionGradientArguments<Bf16>& arguments,
+                                                           cudaStream_t stream);
+[[nodiscard]] cudaError_t launch_causal_attention_gradient(const CausalAttentionGradientArguments<Fp16>& arguments,
+                                                           cudaStream_t stream);
 
 /// `DecodeAttentionArguments` says what is computed.
 [[nodiscard]] cudaError_t launch_decode_attention(const DecodeAttentionArguments<Bf16>& arguments, cudaStream_t stream);

@@ -220,7 +220,6 @@ LISA_DEVICE void decode_attention(const DecodeAttentionArguments<Element>& a) {
     multiply_weights<Dev>(softmax.sums, scores, Rows{shared.at(row + decode_group_keys, 0)}, lane);
     Dev::sync_warp();  // all lanes are done with this stage
   }
-  Dev::template wait_copies<0>();
 
   const auto sums_of = [&](int w) { return reinterpret_cast<float*>(shared.at(Shared::stage_row(w, 0), 0)); };
   float* const own = sums_of(warp);

@@ -4,6 +4,7 @@
 
 #include "lisa/cuda/device_function.hpp"
 #include "lisa/cuda/element.hpp"
+#include "lisa/cuda/element_pair.cuh"
 
 // Rotary position embedding in LLaMA's half-split layout, with the roundings of the library's operator.
 
@@ -12,8 +13,8 @@ namespace lisa::cuda {
 /// x * cosine + turned * sine for two elements; both products and their sum are rounded to Element.
 template <class Dev, class Element>
 LISA_DEVICE ElementPair rotate_pair(ElementPair x, ElementPair turned, ElementPair cosine, ElementPair sine) {
-  const auto low = [](ElementPair pair) { return Dev::to_float(Element{static_cast<std::uint16_t>(pair)}); };
-  const auto high = [](ElementPair pair) { return Dev::to_float(Element{static_cast<std::uint16_t>(pair >> 16)}); };
+  const auto low = low_element<Dev, Element>;
+  const auto high = high_element<Dev, Element>;
   const auto product = [&](ElementPair a, ElementPair b) {
     return Dev::template pack<Element>(low(a) * low(b), high(a) * high(b));
   };
