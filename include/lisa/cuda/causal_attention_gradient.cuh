@@ -302,7 +302,7 @@ LISA_DEVICE void key_gradient(const CausalAttentionGradientArguments<Element>& a
   float key_sums[head_dim / 8][4] = {}, value_sums[head_dim / 8][4] = {};
   for (int step = 0; step < steps; ++step) {
     Dev::template wait_copies<0>();
-    Dev::barrier();  // this stage is there for all, and all are done with the other one
+    Dev::barrier();  // these queries are there for all, and all are done with the other stage
     if (step + 1 < steps) copy_stage(step + 1);
     Dev::commit_copies();
 
@@ -330,7 +330,7 @@ LISA_DEVICE void key_gradient(const CausalAttentionGradientArguments<Element>& a
     multiply_weights<Dev>(key_sums, slopes, stage_queries(step), lane);
   }
   Dev::template wait_copies<0>();
-  Dev::barrier();  // keys and values are no longer needed; copies of them may be everyone's where there was no step
+  Dev::barrier();  // nobody needs keys and values any more; without a step, nobody's copies of them come later
 
   const auto store = [&](const float(&sums)[head_dim / 8][4], float factor, const Rows& scratch, Element* to) {
     const float factors[2] = {factor, factor};
