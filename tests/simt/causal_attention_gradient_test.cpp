@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "causal_attention_gradient_kernels.hpp"
 #include "causal_attention_kernels.hpp"
 #include "causal_gradient_reference.hpp"
 #include "causal_problem.hpp"

@@ -2,12 +2,15 @@
 
 from mutants.mutant import Mutant, Tested
 
-PREFILL, DECODE, ROTARY = "causal_attention.cuh", "decode_attention.cuh", "rotary.cuh"
+PREFILL, GRADIENT = "causal_attention.cuh", "causal_attention_gradient.cuh"
+DECODE, ROTARY, PAIR = "decode_attention.cuh", "rotary.cuh", "element_pair.cuh"
 
 TESTED = {
     PREFILL: Tested("causal_attention_kernels", "causal_attention:*", "causal_attention_test"),
-    DECODE: Tested("causal_attention_kernels", "decode_attention:*", "decode_attention_test"),
-    ROTARY: Tested("causal_attention_kernels", "decode_attention:*"),
+    GRADIENT: Tested("causal_attention_gradient_kernels", "causal_attention_gradient:*", "causal_attention_gradient_test"),
+    DECODE: Tested("decode_attention_kernels", "decode_attention:*", "decode_attention_test"),
+    ROTARY: Tested("decode_attention_kernels", "decode_attention:*"),
+    PAIR: Tested("decode_attention_kernels", "decode_attention:*"),
 }
 
 MUTANTS = [
@@ -107,4 +110,66 @@ MUTANTS = [
     Mutant("rotary_one_sign_of_a_pair", ROTARY, "signs = 0x80008000", "signs = 0x00008000"),
     Mutant("rotary_products_not_rounded", ROTARY, "pack<Element>(low(straight) + low(across),", "pack<Element>(low(x) * low(cosine) + low(turned) * low(sine),"),
     Mutant("rotary_second_half_not_turned", ROTARY, "(x.second.words[i], x.first.words[i],", "(x.second.words[i], x.second.words[i],"),
+    Mutant("pair_halves_swapped", PAIR, "static_cast<std::uint16_t>(pair >> 16)", "static_cast<std::uint16_t>(pair)"),
+    # Gradients: terms of the queries
+    Mutant("terms_sum_over_four_lanes", GRADIENT, "distance < lanes; distance *= 2", "distance < lanes / 2; distance *= 2"),
+    Mutant("terms_last_columns_dropped", GRADIENT, "column < head_dim; column += lanes * chunk", "column < head_dim - chunk; column += lanes * chunk"),
+    Mutant("terms_written_by_eight", GRADIENT, "    if (lane != 0) continue;\n", ""),
+    Mutant("terms_zero_behind_the_last_query", GRADIENT, ": INFINITY;", ": 0.0F;",
+           "rows of zeros have no gradient: P is 1 there, but the queries and the output's gradients are zeros"),
+    Mutant("terms_not_in_units_of_log2", GRADIENT, "rows.first_query + query] * log2_of_e", "rows.first_query + query]"),
+    Mutant("terms_of_a_whole_tile_only", GRADIENT, "row < gradient_tile; row += rows_at_once", "row < gradient_tile - 16; row += rows_at_once"),
+    Mutant("terms_read_behind_the_queries", GRADIENT, "    if (query < rows.queries) {\n      const std::int64_t at", "    {\n      const std::int64_t at"),
+    Mutant("terms_of_the_neighbouring_head", GRADIENT, "* a.forward.heads + head) * terms_pitch", "* a.forward.heads + head / 2) * terms_pitch"),
+    Mutant("terms_pitch_not_rounded", GRADIENT, "(ceil_div(a.forward.most_queries, gradient_tile)) * gradient_tile", "(a.forward.most_queries)", host=True),
+    # of the queries
+    Mutant("query_gradient_inputs_barrier_removed", GRADIENT, "  Dev::barrier();  // the queries and the output's", "  // the queries"),
+    Mutant("query_gradient_fragments_barrier_removed", GRADIENT, "  Dev::barrier();  // everyone has them", "  // everyone has them"),
+    Mutant("query_gradient_inputs_not_waited_for", GRADIENT, "  Dev::template wait_copies<0>();\n  Dev::barrier();  // the queries and",
+           "  Dev::template wait_copies<1>();\n  Dev::barrier();  // the queries and"),
+    Mutant("query_gradient_copies_one_stage_too_many", GRADIENT, "if (stage + 1 < key_stages) copy_stage(stage + 1);", "copy_stage(stage + 1);"),
+    Mutant("query_gradient_one_stage_too_few", GRADIENT, "ceil_div(keys, gradient_stage);", "ceil_div(keys - 1, gradient_stage);"),
+    Mutant("query_gradient_mask_removed", GRADIENT, "if ((stage + 1) * gradient_stage > seen_by_first)", "if (stage * gradient_stage > seen_by_first)"),
+    Mutant("query_gradient_mask_of_the_first_warp", GRADIENT, "seen_by_first + warp_query - stage", "seen_by_first - stage"),
+    Mutant("query_gradient_rows_swapped", GRADIENT, "terms[i / 2];", "terms[1 - i / 2];"),
+    Mutant("query_gradient_product_forgotten", GRADIENT, "(slopes[tile][i] - of_row.product);", "slopes[tile][i];"),
+    Mutant("query_gradient_of_values", GRADIENT, "slopes, stage_keys(stage), lane", "slopes, stage_values(stage), lane"),
+    Mutant("query_gradient_products_with_keys", GRADIENT, "left_gradient, stage_values(stage)", "left_gradient, stage_keys(stage)"),
+    Mutant("query_gradient_not_scaled", GRADIENT, "factors[2] = {a.scale, a.scale};", "factors[2] = {1.0F, 1.0F};"),
+    Mutant("query_gradient_store_over_the_live_stage", GRADIENT, "stage_keys(key_stages);", "stage_keys(key_stages + 1);"),
+    Mutant("query_gradient_stores_behind_the_queries", GRADIENT, "return warp_query + row < queries",
+           "return warp_query + row <= queries"),
+    # of the keys
+    Mutant("query_gradient_stage_barrier_removed", GRADIENT, "    Dev::barrier();  // this stage", "    // this stage"),
+    Mutant("query_gradient_stage_not_waited_for", GRADIENT, "    Dev::template wait_copies<0>();\n    Dev::barrier();  // this stage",
+           "    Dev::template wait_copies<1>();\n    Dev::barrier();  // this stage"),
+    Mutant("key_gradient_stage_barrier_removed", GRADIENT, "    Dev::barrier();  // these queries", "    // these queries"),
+    Mutant("key_gradient_stage_not_waited_for", GRADIENT, "    Dev::template wait_copies<0>();\n    Dev::barrier();  // these queries",
+           "    Dev::template wait_copies<1>();\n    Dev::barrier();  // these queries"),
+    Mutant("key_gradient_copies_one_step_too_many", GRADIENT, "if (step + 1 < steps) copy_stage(step + 1);", "copy_stage(step + 1);"),
+    Mutant("key_gradient_last_barrier_removed", GRADIENT, "  Dev::barrier();  // nobody needs keys", "  // nobody needs keys"),
+    Mutant("key_gradient_without_queries_not_waited_for", GRADIENT, "  Dev::template wait_copies<0>();\n  Dev::barrier();  // nobody needs keys",
+           "  Dev::barrier();  // nobody needs keys"),
+    Mutant("key_gradient_mask_off_by_one", GRADIENT, "fragment_row(lane, i) <= query;", "fragment_row(lane, i) < query;"),
+    Mutant("key_gradient_mask_removed", GRADIENT, "const bool seen = own_key + fragment_row(lane, i) <= query;", "const bool seen = own_key < 1000;"),
+    Mutant("key_gradient_mask_without_held_keys", GRADIENT, "first_key + warp_key - held - first;", "first_key + warp_key - first;"),
+    Mutant("key_gradient_first_stage_too_late", GRADIENT, "first_key > held ? (first_key - held) / gradient_stage : 0",
+           "first_key > held ? ceil_div(first_key - held, gradient_stage) : 0"),
+    Mutant("key_gradient_starts_with_the_first_query", GRADIENT, "first_key > held ? (first_key - held) / gradient_stage : 0", "0",
+           "queries that see none of the keys have weights of 0"),
+    Mutant("key_gradient_last_stage_dropped", GRADIENT, "ceil_div(rows.queries, gradient_stage) - first_stage", "rows.queries / gradient_stage - first_stage"),
+    Mutant("key_gradient_one_head_of_the_group", GRADIENT, "steps = group * head_stages;", "steps = head_stages;"),
+    Mutant("key_gradient_first_head_repeated", GRADIENT, "block.y * group + step / head_stages,", "block.y * group,"),
+    Mutant("key_gradient_terms_of_another_stage", GRADIENT, "terms_of(arguments, block.z, head) + first + query", "terms_of(arguments, block.z, head) + query"),
+    Mutant("key_gradient_half_of_the_terms", GRADIENT, "query < gradient_stage)\n", "query < gradient_stage / 2)\n"),
+    Mutant("key_gradient_values_from_queries", GRADIENT, "value_sums, weights, stage_gradients(step)", "value_sums, weights, stage_queries(step)"),
+    Mutant("key_gradient_product_of_the_other_column", GRADIENT, "terms[tile * 8 + fragment_column(lane, i)].product", "terms[tile * 8 + fragment_column(lane, 0)].product"),
+    Mutant("key_gradient_keys_not_scaled", GRADIENT, "store(key_sums, a.scale, keys", "store(key_sums, 1.0F, keys"),
+    Mutant("key_gradient_values_scaled", GRADIENT, "store(value_sums, 1.0F, values", "store(value_sums, a.scale, values"),
+    Mutant("key_gradient_stored_over_the_other_warp", GRADIENT, "Rows{scratch.at(warp_key, 0)}", "Rows{scratch.at(0, 0)}"),
+    Mutant("key_gradient_stores_behind_the_keys", GRADIENT, "return key < rows.keys ? to +", "return key <= rows.keys ? to +"),
+    Mutant("key_gradient_reads_behind_the_keys", GRADIENT, "return key < rows.keys ? part + block.y", "return key <= rows.keys ? part + block.y",
+           "that row only takes part in the gradient of itself, which is not stored"),
+    Mutant("key_gradient_too_little_shared_memory", GRADIENT, "terms_at + 2 * gradient_stage *", "terms_at + gradient_stage *", host=True),
+    Mutant("query_gradient_too_little_shared_memory", GRADIENT, "bytes = 2 * stage_rows * Rows::row_bytes", "bytes = (2 * stage_rows - 1) * Rows::row_bytes", host=True),
 ]
