@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
+#include <iterator>
 #include <random>
 #include <string>
 #include <vector>
@@ -128,7 +128,7 @@ void check(const Batch& batch, Schedule schedule) {
   REQUIRE_MESSAGE(report.clean(), report.text());
   Memory& memory = problem.forward.memory;
   CHECK(memory.unwritten_bytes(problem.arguments.q_gradient) == 0);
-  const std::size_t gaps = batch.lengths.size() * problem.forward.gap * at(batch.kv_heads) * head_dim * sizeof(Element);
+  const std::size_t gaps = at(problem.forward.gaps(batch) * batch.kv_heads * head_dim) * sizeof(Element);
   CHECK(memory.unwritten_bytes(problem.arguments.k_gradient) == gaps);
   CHECK(memory.unwritten_bytes(problem.arguments.v_gradient) == gaps);
   const double worst = problem.worst_error();

@@ -1,9 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
-#include <utility>
+#include <iterator>
 #include <vector>
 
 #include "element_values.hpp"
@@ -56,8 +56,8 @@ struct CausalProblem {
 
   explicit CausalProblem(const Batch& b, float deviation = 1.0F)
       : batch(b),
-        query_rows(total(b, 0, &Length::queries), b.heads, head_dim, b.outer),
-        key_rows(total(b, gap, &Length::held) + query_rows.rows, b.kv_heads, head_dim, b.outer),
+        query_rows(total(b, &Length::queries), b.heads, head_dim, b.outer),
+        key_rows(total(b, &Length::held) + query_rows.rows + gaps(b), b.kv_heads, head_dim, b.outer),
         q(at(query_rows.rows * b.heads * head_dim), deviation, 1),
         k(at(key_rows.rows * b.kv_heads * head_dim), deviation, 2),
         v(at(key_rows.rows * b.kv_heads * head_dim), deviation, 3) {
@@ -83,6 +83,9 @@ struct CausalProblem {
     arguments.head_dim = head_dim;
   }
 
+  /// Rows of keys that belong to no sequence.
+  static std::int64_t gaps(const Batch& b) { return b.lengths.empty() ? 0 : gap * (std::ssize(b.lengths) - 1); }
+
   [[nodiscard]] const float* query(const lisa::cuda::SequenceRows& rows, int head, int i) const {
     return q.floats.data() + query_rows.index(rows.first_query + i, head);
   }
@@ -95,9 +98,9 @@ struct CausalProblem {
   }
 
  private:
-  static std::int64_t total(const Batch& b, int each, int Length::* member) {
+  static std::int64_t total(const Batch& b, int Length::* member) {
     std::int64_t rows = 0;
-    for (const Length& length : b.lengths) rows += length.*member + each;
+    for (const Length& length : b.lengths) rows += length.*member;
     return rows;
   }
 
@@ -105,17 +108,18 @@ struct CausalProblem {
     std::int64_t query = query_rows.rows, key = key_rows.rows;
     for (const Length& length : batch.lengths) {
       query -= length.queries;
-      key -= length.held + length.queries + gap;
+      key -= length.held + length.queries;
       sequences.push_back({query, key, length.queries, length.held + length.queries});
+      key -= gap;
     }
   }
 
   void forget_gaps(Values<Element>& values) const {
-    for (const lisa::cuda::SequenceRows& rows : sequences)
-      for (int row = rows.keys; row < rows.keys + gap; ++row)
+    for (std::size_t i = 1; i < sequences.size(); ++i)
+      for (int row = sequences[i].keys; row < sequences[i].keys + gap; ++row)
         for (int head = 0; head < batch.kv_heads; ++head)
-          for (int i = 0; i < head_dim; ++i) {
-            const std::size_t place = key_rows.index(rows.first_key + row, head) + at(i);
+          for (std::size_t d = 0; d < head_dim; ++d) {
+            const std::size_t place = key_rows.index(sequences[i].first_key + row, head) + d;
             values.elements[place] = as_element<Element>(NAN);
             values.floats[place] = NAN;
           }

@@ -9,9 +9,9 @@
 namespace lisa::cuda {
 
 /// What the backward pass needs of a query: how its scores become weights, and what its weights' gradients have in
-/// common.
+/// common. Zeros behind a sequence's last query, where q and out's gradient are zeros too and add nothing to any sum.
 struct alignas(8) QueryTerms {
-  float log_sum;  // of exp(scores), in units of log2; infinity behind the last query, whose weights become 0
+  float log_sum;  // of exp(scores), in units of log2
   float product;  // of the output and its gradient
 };
 
@@ -124,8 +124,9 @@ LISA_DEVICE void query_terms(const CausalAttentionGradientArguments<Element>& ar
   QueryTerms* const terms = terms_of(arguments, block.z, block.y);
   for (int row = thread / lanes; row < gradient_tile; row += rows_at_once) {
     const int query = first_query + row;
-    float product = 0.0F;
+    float log_sum = 0.0F, product = 0.0F;
     if (query < rows.queries) {
+      log_sum = a.log_sum[block.y * a.log_sum_head_stride + rows.first_query + query] * log2_of_e;
       const std::int64_t at = (rows.first_query + query) * a.out_stride + block.y * a.out_head_stride;
 #pragma unroll
       for (int column = lane * chunk; column < head_dim; column += lanes * chunk) {
@@ -141,9 +142,6 @@ LISA_DEVICE void query_terms(const CausalAttentionGradientArguments<Element>& ar
 #pragma unroll
     for (int distance = 1; distance < lanes; distance *= 2) product += Dev::shuffle_xor(product, distance);
     if (lane != 0) continue;
-    const float log_sum = query < rows.queries
-                              ? a.log_sum[block.y * a.log_sum_head_stride + rows.first_query + query] * log2_of_e
-                              : INFINITY;
     terms[query].log_sum = log_sum;
     terms[query].product = product;
   }

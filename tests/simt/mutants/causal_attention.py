@@ -115,11 +115,9 @@ MUTANTS = [
     Mutant("terms_sum_over_four_lanes", GRADIENT, "distance < lanes; distance *= 2", "distance < lanes / 2; distance *= 2"),
     Mutant("terms_last_columns_dropped", GRADIENT, "column < head_dim; column += lanes * chunk", "column < head_dim - chunk; column += lanes * chunk"),
     Mutant("terms_written_by_eight", GRADIENT, "    if (lane != 0) continue;\n", ""),
-    Mutant("terms_zero_behind_the_last_query", GRADIENT, ": INFINITY;", ": 0.0F;",
-           "rows of zeros have no gradient: P is 1 there, but the queries and the output's gradients are zeros"),
     Mutant("terms_not_in_units_of_log2", GRADIENT, "rows.first_query + query] * log2_of_e", "rows.first_query + query]"),
     Mutant("terms_of_a_whole_tile_only", GRADIENT, "row < gradient_tile; row += rows_at_once", "row < gradient_tile - 16; row += rows_at_once"),
-    Mutant("terms_read_behind_the_queries", GRADIENT, "    if (query < rows.queries) {\n      const std::int64_t at", "    {\n      const std::int64_t at"),
+    Mutant("terms_read_behind_the_queries", GRADIENT, "    if (query < rows.queries) {\n      log_sum =", "    {\n      log_sum ="),
     Mutant("terms_of_the_neighbouring_head", GRADIENT, "* a.forward.heads + head) * terms_pitch", "* a.forward.heads + head / 2) * terms_pitch"),
     Mutant("terms_pitch_not_rounded", GRADIENT, "(ceil_div(a.forward.most_queries, gradient_tile)) * gradient_tile", "(a.forward.most_queries)", host=True),
     # of the queries
@@ -168,8 +166,7 @@ MUTANTS = [
     Mutant("key_gradient_values_scaled", GRADIENT, "store(value_sums, 1.0F, values", "store(value_sums, a.scale, values"),
     Mutant("key_gradient_stored_over_the_other_warp", GRADIENT, "Rows{scratch.at(warp_key, 0)}", "Rows{scratch.at(0, 0)}"),
     Mutant("key_gradient_stores_behind_the_keys", GRADIENT, "return key < rows.keys ? to +", "return key <= rows.keys ? to +"),
-    Mutant("key_gradient_reads_behind_the_keys", GRADIENT, "return key < rows.keys ? part + block.y", "return key <= rows.keys ? part + block.y",
-           "that row only takes part in the gradient of itself, which is not stored"),
+    Mutant("key_gradient_reads_behind_the_keys", GRADIENT, "return key < rows.keys ? part + block.y", "return key <= rows.keys ? part + block.y"),
     Mutant("key_gradient_too_little_shared_memory", GRADIENT, "terms_at + 2 * gradient_stage *", "terms_at + gradient_stage *", host=True),
     Mutant("query_gradient_too_little_shared_memory", GRADIENT, "bytes = 2 * stage_rows * Rows::row_bytes", "bytes = (2 * stage_rows - 1) * Rows::row_bytes", host=True),
 ]
