@@ -126,7 +126,4 @@ struct CausalProblem {
   }
 };
 
-/// The larger of two errors over their bounds; a NaN stays.
-inline double worse(double error, double worst) { return error <= worst ? worst : error; }
-
 }  // namespace simt

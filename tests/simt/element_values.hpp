@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <random>
 #include <type_traits>
 #include <vector>
@@ -50,5 +52,8 @@ template <class Element>
 constexpr ElementRounding rounding_of = std::is_same_v<Element, lisa::cuda::Bf16> ? bf16_rounding : fp16_rounding;
 
 inline std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+/// The larger of two errors over their bounds. A NaN is larger than every number, and stays.
+inline double worse(double error, double worst) { return std::isnan(worst) || error <= worst ? worst : error; }
 
 }  // namespace simt
