@@ -14,6 +14,8 @@ namespace simt {
 struct ReferenceRow {
   std::vector<double> out;    // [head_dim]
   std::vector<double> bound;  // [head_dim]
+  double log_sum;             ///< ln of the sum of exp(scores)
+  double magnitude;           ///< the largest sum of magnitudes of a score
 };
 
 /// A key as a query sees it: position terms included.
@@ -53,7 +55,8 @@ inline ReferenceRow attention_reference(const float* q, const std::vector<Refere
   for (double& score : scores) total += score = std::exp(score - largest);
   const auto dim = static_cast<double>(head_dim), count = static_cast<double>(keys.size());
   const double weight_error = (2 * dim + 16) * u * magnitude / log2_of_e + 0x1p-22 + rescalings * u;
-  ReferenceRow row{std::vector<double>(head_dim), std::vector<double>(head_dim)};
+  ReferenceRow row{std::vector<double>(head_dim), std::vector<double>(head_dim), largest + std::log(total),
+                   magnitude / log2_of_e};
   for (std::size_t i = 0; i < head_dim; ++i) {
     double out = 0, weighted = 0, plain = 0;
     for (std::size_t k = 0; k < keys.size(); ++k) {

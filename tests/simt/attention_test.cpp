@@ -87,8 +87,7 @@ struct Problem {
                                  (y * grid.width + x) * arguments.out_token_stride + head * arguments.out_head_stride;
     double worst = 0;
     for (std::size_t i = 0; i < head_dim; ++i) {
-      const double error = std::fabs(as_float(found[i]) - expected.out[i]) / expected.bound[i];
-      if (!(error <= worst)) worst = error;  // keeps a NaN
+      worst = worse(std::fabs(as_float(found[i]) - expected.out[i]) / expected.bound[i], worst);
     }
     return worst;
   }
@@ -118,8 +117,7 @@ void check_global(const Grid& grid, Schedule schedule, int query_rows = 0) {
           std::vector<ReferenceKey> keys;
           for (int ky = 0; ky < grid.height; ++ky)
             for (int kx = 0; kx < grid.width; ++kx) keys.push_back(problem.key(image, head, ky, kx, y - ky, x - kx));
-          const double error = problem.worst(image, head, y, x, keys, grid.height);
-          if (!(error <= worst)) worst = error;
+          worst = worse(problem.worst(image, head, y, x, keys, grid.height), worst);
         }
   CHECK(worst <= 1.0);
 }
@@ -147,8 +145,7 @@ void check_window(const Grid& grid, Schedule schedule) {
           for (int ky = top; ky < top + side; ++ky)
             for (int kx = left; kx < left + side; ++kx)
               keys.push_back(problem.key(image, head, ky, kx, y - ky, x - kx));
-          const double error = problem.worst(image, head, y, x, keys, 2);
-          if (!(error <= worst)) worst = error;
+          worst = worse(problem.worst(image, head, y, x, keys, 2), worst);
         }
   CHECK(worst <= 1.0);
 }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <random>
 #include <type_traits>
 #include <vector>
@@ -10,7 +12,10 @@
 namespace simt {
 
 /// A count or an index as containers take it.
-inline std::size_t at(int i) { return static_cast<std::size_t>(i); }
+inline std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+/// The larger of two errors over their bounds. A NaN is larger than every number, and stays.
+inline double worse(double error, double worst) { return std::isnan(worst) || error <= worst ? worst : error; }
 
 /// Roundings of an element type.
 struct ElementRounding {

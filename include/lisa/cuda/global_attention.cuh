@@ -113,8 +113,10 @@ LISA_DEVICE void global_attention(const RelativeAttentionArguments<Element>& a) 
   Dev::commit_copies();
 
   const float to_log2 = a.scale * log2_of_e;
-  float sums[head_dim / 8][4] = {};
-  float maximum[2] = {-INFINITY, -INFINITY}, weight_sum[2] = {0.0F, 0.0F};
+  const auto row_term = [&](int half, int key_row) {
+    return row_terms[(first_query + fragment_row(lane, 2 * half)) * Shared::row_term_pitch + key_row];
+  };
+  RunningSoftmax<head_dim> softmax;
   for (int key_row = 0; key_row < a.grid_height; ++key_row) {
     Dev::template wait_copies<0>();
     Dev::barrier();  // this stage is there for all, and all are done with the other one
@@ -128,48 +130,17 @@ LISA_DEVICE void global_attention(const RelativeAttentionArguments<Element>& a) 
       for (int i = 0; i < 4; ++i) scores[tile][i] = column_terms[tile][i];
     multiply_rows<Dev>(scores, left, stage_keys(key_row % 2), lane, in_order);
 
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const float row_term = row_terms[(first_query + fragment_row(lane, 2 * half)) * Shared::row_term_pitch + key_row];
-      float largest = -INFINITY;
-#pragma unroll
-      for (int tile = 0; tile < tiles; ++tile)
-        largest = fmaxf(largest, fmaxf(scores[tile][2 * half], scores[tile][2 * half + 1]));
-      const float now = fmaxf(maximum[half], row_maximum<Dev>(largest) * to_log2 + row_term);
-      const float shrink = Dev::exp2(maximum[half] - now);  // 0 for the first tile
-      maximum[half] = now;
-      const float shift = row_term - now;
-      weight_sum[half] *= shrink;
-#pragma unroll
-      for (int tile = 0; tile < head_dim / 8; ++tile) {
-        sums[tile][2 * half] *= shrink;
-        sums[tile][2 * half + 1] *= shrink;
-      }
-#pragma unroll
-      for (int tile = 0; tile < tiles; ++tile)
-#pragma unroll
-        for (int i = 2 * half; i < 2 * half + 2; ++i) {
-          scores[tile][i] = Dev::exp2(scores[tile][i] * to_log2 + shift);
-          weight_sum[half] += scores[tile][i];
-        }
-    }
-#pragma unroll
-    for (int depth = 0; depth < global_tile / 16; ++depth) {
-      const float(&near)[4] = scores[2 * depth];
-      const float(&far)[4] = scores[2 * depth + 1];
-      const std::uint32_t weights[4] = {
-          Dev::template pack<Element>(near[0], near[1]), Dev::template pack<Element>(near[2], near[3]),
-          Dev::template pack<Element>(far[0], far[1]), Dev::template pack<Element>(far[2], far[3])};
-      multiply_values<Dev>(sums, weights, stage_values(key_row % 2), lane, [&](int row) { return depth * 16 + row; });
-    }
+    const float row_terms_now[2] = {row_term(0, key_row), row_term(1, key_row)};
+    softmax.template weigh<Dev>(scores, to_log2, row_terms_now);
+    multiply_weights<Dev>(softmax.sums, scores, stage_values(key_row % 2), lane);
   }
   Dev::template wait_copies<0>();
 
-  const float factors[2] = {1.0F / row_sum<Dev>(weight_sum[0]), 1.0F / row_sum<Dev>(weight_sum[1])};
+  const float factors[2] = {1.0F / row_sum<Dev>(softmax.weight_sum[0]), 1.0F / row_sum<Dev>(softmax.weight_sum[1])};
   // The stage that the last key row is not in: everyone was done with it at the last barrier.
   const Rows free_stage = stage_keys(a.grid_height % 2);
   const std::int64_t outputs = block.z * a.out_batch_stride + block.y * a.out_head_stride;
-  store_rows<Dev>(sums, factors, Rows{free_stage.at(first_query, 0)}, lane, [&](int row) -> Element* {
+  store_rows<Dev>(softmax.sums, factors, Rows{free_stage.at(first_query, 0)}, lane, [&](int row) -> Element* {
     const int x = first_query + row;
     return x < a.grid_width
                ? a.out + outputs + (static_cast<std::int64_t>(query_row) * a.grid_width + x) * a.out_token_stride

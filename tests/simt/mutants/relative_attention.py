@@ -2,45 +2,51 @@
 
 from mutants.mutant import Mutant, Tested
 
-SHARED, GLOBAL, WINDOW = "relative_attention.cuh", "global_attention.cuh", "window_attention.cuh"
+TILES, SHARED, GLOBAL, WINDOW = "attention_tiles.cuh", "relative_attention.cuh", "global_attention.cuh", "window_attention.cuh"
 
 TESTED = {
+    TILES: Tested("attention_kernels", "*_attention*"),
     SHARED: Tested("attention_kernels", "*_attention*"),
     GLOBAL: Tested("attention_kernels", "global_attention*", "attention_test"),
     WINDOW: Tested("attention_kernels", "window_attention*", "attention_test"),
 }
 
 MUTANTS = [
-    # What both attention kernels share
-    Mutant("attention_left_operand_halves_swapped", SHARED, "depth * 16 + lane / 16 * 8));\n  return left;",
+    # What all attention kernels share
+    Mutant("attention_left_operand_halves_swapped", TILES, "depth * 16 + lane / 16 * 8));\n  return left;",
            "depth * 16 + (1 - lane / 16) * 8));\n  return left;"),
-    Mutant("attention_right_operands_swapped", SHARED,
+    Mutant("attention_right_operands_swapped", TILES,
            "const std::uint32_t first[2] = {right[0], right[1]}, second[2] = {right[2], right[3]};\n"
            "      Dev::template multiply<Element>(sums[2 * pair], left.fragments[depth], first);",
            "const std::uint32_t first[2] = {right[1], right[0]}, second[2] = {right[2], right[3]};\n"
            "      Dev::template multiply<Element>(sums[2 * pair], left.fragments[depth], first);"),
-    Mutant("attention_values_not_transposed", SHARED, "Dev::load_matrix_transposed(right,", "Dev::load_matrix(right,"),
-    Mutant("attention_odd_tiles_dropped", SHARED,
+    Mutant("attention_values_not_transposed", TILES, "Dev::load_matrix_transposed(right,", "Dev::load_matrix(right,"),
+    Mutant("attention_odd_tiles_dropped", TILES,
            "Dev::template multiply<Element>(sums[2 * pair + 1], left.fragments[depth], second);", ""),
-    Mutant("attention_last_depth_dropped", SHARED, "for (int depth = 0; depth < head_dim / 16; ++depth)\n#pragma unroll\n    for",
+    Mutant("attention_last_depth_dropped", TILES, "for (int depth = 0; depth < head_dim / 16; ++depth)\n#pragma unroll\n    for",
            "for (int depth = 0; depth < head_dim / 16 - 1; ++depth)\n#pragma unroll\n    for"),
-    Mutant("attention_copy_leaves_last_rows", SHARED, "i < count * Rows::chunks; i += threads",
+    Mutant("attention_copy_leaves_last_rows", TILES, "i < count * Rows::chunks; i += threads",
            "i < (count - 1) * Rows::chunks; i += threads"),
-    Mutant("attention_zero_rows_not_filled", SHARED, "    Dev::copy_async(to.at(row, column)",
+    Mutant("attention_zero_rows_not_filled", TILES, "    Dev::copy_async(to.at(row, column)",
            "    if (from != nullptr) Dev::copy_async(to.at(row, column)"),
-    Mutant("attention_rows_too_close", SHARED, "int pitch = head_dim + chunk;", "int pitch = head_dim - chunk;"),
-    Mutant("attention_maximum_of_half_a_row", SHARED,
+    Mutant("attention_rows_too_close", TILES, "int pitch = head_dim + chunk;", "int pitch = head_dim - chunk;"),
+    Mutant("attention_maximum_of_half_a_row", TILES,
            "  value = fmaxf(value, Dev::shuffle_xor(value, 1));\n", ""),
-    Mutant("attention_sum_of_half_a_row", SHARED, "  value += Dev::shuffle_xor(value, 1);\n", ""),
+    Mutant("attention_sum_of_half_a_row", TILES, "  value += Dev::shuffle_xor(value, 1);\n", ""),
     Mutant("attention_skew_unsynchronised", SHARED, "  Dev::sync_warp();\n  const float inverse", "  const float inverse"),
     Mutant("attention_skew_off_by_one", SHARED, "position(row) - key + keys - 1]", "position(row) - key + keys]"),
     Mutant("attention_skew_mirrored", SHARED, "position(row) - key + keys - 1]", "key - position(row) + keys - 1]"),
     Mutant("attention_padding_keys_not_masked", SHARED, "* inverse : -INFINITY", "* inverse : 0.0F"),
     Mutant("attention_column_term_scaled", SHARED, "const float inverse = 1.0F / scale;", "const float inverse = 1.0F;"),
-    Mutant("attention_store_unsynchronised", SHARED, "  Dev::sync_warp();\n#pragma unroll\n  for (int i = lane;",
+    Mutant("attention_store_unsynchronised", TILES, "  Dev::sync_warp();\n#pragma unroll\n  for (int i = lane;",
            "#pragma unroll\n  for (int i = lane;"),
-    Mutant("attention_store_rows_of_the_other_half", SHARED, "sums[tile][2 * half + 1] * factors[half]",
+    Mutant("attention_store_rows_of_the_other_half", TILES, "sums[tile][2 * half + 1] * factors[half]",
            "sums[tile][2 * half + 1] * factors[1 - half]"),
+    Mutant("attention_row_term_forgotten", TILES, "const float shift = row_terms[half] - now;", "const float shift = -now;"),
+    Mutant("attention_sums_not_rescaled", TILES, "        sums[tile][2 * half] *= shrink;\n", ""),
+    Mutant("attention_weight_sum_not_rescaled", TILES, "      weight_sum[half] *= shrink;\n", ""),
+    Mutant("attention_maximum_forgotten", TILES, "      maximum[half] = now;\n", ""),
+    Mutant("attention_last_depth_of_weights_dropped", TILES, "depth < tiles / 2; ++depth", "depth < tiles / 2 - 1; ++depth"),
     # Global attention
     Mutant("global_tables_barrier_removed", GLOBAL, "    Dev::barrier();  // everyone has used the tables", "    // tables"),
     Mutant("global_terms_barrier_removed", GLOBAL, "  Dev::barrier();  // everyone has their terms", "  // terms"),
@@ -56,20 +62,15 @@ MUTANTS = [
            "    if (key_row + 1 < a.grid_height) copy_stage(key_row + 1);\n",
            "    if (key_row + 1 < a.grid_height) copy_stage(key_row + 1);\n    Dev::barrier();\n"),
     Mutant("global_same_stage_twice", GLOBAL, "copy_rows<Dev>(stage_values(key_row % 2)", "copy_rows<Dev>(stage_values(0)"),
-    Mutant("global_values_of_the_other_stage", GLOBAL, "weights, stage_values(key_row % 2)",
-           "weights, stage_values((key_row + 1) % 2)"),
+    Mutant("global_values_of_the_other_stage", GLOBAL, "scores, stage_values(key_row % 2)",
+           "scores, stage_values((key_row + 1) % 2)"),
     Mutant("global_store_over_the_live_stage", GLOBAL, "stage_keys(a.grid_height % 2)", "stage_keys((a.grid_height + 1) % 2)"),
     Mutant("global_copies_one_row_too_many", GLOBAL, "if (key_row + 1 < a.grid_height) copy_stage", "copy_stage"),
-    Mutant("global_row_term_forgotten", GLOBAL, "const float shift = row_term - now;", "const float shift = -now;"),
     Mutant("global_row_term_in_wrong_units", GLOBAL, "products[tile][i] * log2_of_e", "products[tile][i]"),
     Mutant("global_row_table_mirrored", GLOBAL, "(query_row - y + a.grid_height - 1)", "(y - query_row + a.grid_height - 1)"),
     Mutant("global_row_table_off_by_one", GLOBAL, "(query_row - y + a.grid_height - 1)", "(query_row - y + a.grid_height)"),
     Mutant("global_row_table_too_long", GLOBAL, "return y < a.grid_height ? a.rel_h", "return y <= a.grid_height ? a.rel_h"),
     Mutant("global_column_table_too_short", GLOBAL, "distance < 2 * a.grid_width - 1 ?", "distance < 2 * a.grid_width - 2 ?"),
-    Mutant("global_sums_not_rescaled", GLOBAL, "        sums[tile][2 * half] *= shrink;\n", ""),
-    Mutant("global_weight_sum_not_rescaled", GLOBAL, "      weight_sum[half] *= shrink;\n", ""),
-    Mutant("global_maximum_forgotten", GLOBAL, "      maximum[half] = now;\n", ""),
-    Mutant("global_last_depth_of_values_dropped", GLOBAL, "depth < global_tile / 16; ++depth", "depth < global_tile / 16 - 1; ++depth"),
     Mutant("global_next_heads_keys", GLOBAL, "block.y * a.head_stride;\n  const auto token",
            "(block.y ^ 1) * a.head_stride;\n  const auto token"),
     Mutant("global_column_beyond_the_grid", GLOBAL, "return x < a.grid_width ? part", "return x <= a.grid_width ? part"),

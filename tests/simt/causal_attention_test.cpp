@@ -1,0 +1,156 @@
+// torch-free
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "attention_reference.hpp"
+#include "causal_attention_kernels.hpp"
+#include "causal_problem.hpp"
+#include "launch.hpp"
+
+//
+#include <doctest/doctest.h>
+
+using namespace simt;
+using lisa::cuda::Bf16;
+using lisa::cuda::Fp16;
+using lisa::cuda::SequenceRows;
+
+namespace {
+
+/// All queries' outputs and sums of exponentials against double, the larger of each error over its bound.
+///
+/// The bound of the logarithm of the sum: a score in units of log2 is (head_dim + 4) u A away, A the largest sum of
+/// magnitudes, and no exponential's argument is rounded elsewhere; the sum of n of them adds 2^-22 + (n + rescalings) u
+/// relative to itself, the logarithm and the sum with the maximum a few u of what they give. log_sum is in units of e,
+/// none of which is smaller.
+template <class Element, int head_dim>
+double worst_error(const CausalProblem<Element, head_dim>& problem) {
+  constexpr double u = 0x1p-24;
+  const std::vector<float> nothing(head_dim);
+  double worst = 0;
+  for (const SequenceRows& rows : problem.sequences)
+    for (int head = 0; head < problem.batch.heads; ++head)
+      for (int i = 0; i < rows.queries; ++i) {
+        const int seen = rows.keys - rows.queries + i + 1;
+        std::vector<ReferenceKey> keys;
+        for (int key = 0; key < seen; ++key)
+          keys.push_back(
+              {problem.key(rows, head, key), problem.value(rows, head, key), nothing.data(), nothing.data()});
+        const float* const query = problem.query(rows, head, i);
+        // Each is a product with an exponential, which is 2^-22 = 4 u away.
+        const int rescalings = 4 * lisa::cuda::ceil_div(seen, lisa::cuda::causal_tile);
+        const ReferenceRow expected =
+            attention_reference(query, keys, head_dim, problem.arguments.scale, rescalings, rounding_of<Element>);
+        const Element* const found = problem.arguments.out + problem.query_rows.index(rows.first_query + i, head);
+        for (std::size_t d = 0; d < head_dim; ++d)
+          worst = worse(std::fabs(as_float(found[d]) - expected.out[d]) / expected.bound[d], worst);
+        if (problem.arguments.log_sum == nullptr) continue;
+        const double bound = 1.05 * ((head_dim + 8) * u * expected.magnitude + 0x1p-22 + (seen + rescalings) * u +
+                                     4 * u * (std::fabs(expected.log_sum) + 1));
+        const float log_sum =
+            problem.arguments.log_sum[head * problem.arguments.log_sum_head_stride + rows.first_query + i];
+        worst = worse(std::fabs(log_sum - expected.log_sum) / bound, worst);
+      }
+  return worst;
+}
+
+template <class Element, int head_dim>
+void check(const Batch& batch, Schedule schedule) {
+  CAPTURE(head_dim);
+  CAPTURE(batch.lengths.empty() ? 0 : batch.lengths[0].held);
+  CAPTURE(batch.lengths.empty() ? 0 : batch.lengths[0].queries);
+  CausalProblem<Element, head_dim> problem(batch);
+  REQUIRE(lisa::cuda::causal_attention_refusal(problem.arguments) == nullptr);
+  const Report report = launch(problem.memory, lisa::cuda::causal_attention_geometry(problem.arguments),
+                               causal_attention<Element, head_dim>, problem.arguments, {schedule, 4, 2});
+  REQUIRE_MESSAGE(report.clean(), report.text());
+  CHECK(problem.memory.unwritten_bytes(problem.arguments.out) == 0);
+  CHECK(problem.memory.unwritten_bytes(problem.arguments.log_sum) == 0);
+  const double worst = worst_error(problem);
+  CHECK(worst <= 1.0);
+}
+
+}  // namespace
+
+TEST_CASE("causal_attention: within the bound of its roundings around every edge of a tile, under every schedule") {
+  for (const Schedule schedule : schedules) {
+    check<Bf16, 128>({{{0, 1}}}, schedule);
+    check<Bf16, 64>({{{63, 1}}}, schedule);
+    check<Fp16, 64>({{{64, 65}}}, schedule);
+    check<Fp16, 128>({{{30, 66}}}, schedule);
+    check<Bf16, 128>({{{3, 5}, {0, 17}, {70, 0}, {61, 2}}, 4, 2}, schedule);
+  }
+  for (const int queries : {15, 16, 17, 31, 33, 48, 63, 64, 65, 127, 128, 129})
+    check<Bf16, 64>({{{0, queries}}}, Schedule::random);
+  for (const int held : {1, 62, 63, 64, 65, 127, 128}) check<Fp16, 64>({{{held, 2}}}, Schedule::random);
+}
+
+TEST_CASE("causal_attention: ragged batches, heads that share keys, in the layouts of a projection and of a cache") {
+  const std::vector<Length> ragged{{7, 40}, {0, 0}, {0, 65}, {66, 1}};
+  for (const Outer outer : {Outer::rows, Outer::heads}) {
+    check<Bf16, 64>({ragged, 2, 2, outer}, Schedule::random);
+    check<Fp16, 64>({{{5, 9}, {2, 3}}, 6, 2, outer}, Schedule::random);
+    check<Bf16, 128>({{{5, 9}, {0, 1}}, 4, 1, outer}, Schedule::reverse);
+  }
+}
+
+TEST_CASE("causal_attention: no sequences, or none with queries, are no launch") {
+  check<Bf16, 64>({{}}, Schedule::forward);
+  check<Bf16, 64>({{{4, 0}}}, Schedule::forward);
+}
+
+TEST_CASE("causal_attention: the sums of exponentials are written only where they are wanted") {
+  CausalProblem<Bf16, 64> problem({{{2, 20}}});
+  const float* const unwanted = problem.arguments.log_sum;
+  problem.arguments.log_sum = nullptr;
+  const Report report = launch(problem.memory, lisa::cuda::causal_attention_geometry(problem.arguments),
+                               causal_attention<Bf16, 64>, problem.arguments);
+  REQUIRE_MESSAGE(report.clean(), report.text());
+  CHECK(problem.memory.unwritten_bytes(unwanted) == 20 * sizeof(float));
+  const double worst = worst_error(problem);
+  CHECK(worst <= 1.0);
+}
+
+TEST_CASE("causal_attention: scores far from zero do not overflow") {
+  CausalProblem<Bf16, 64> problem({{{10, 60}}}, 12.0F);  // scores of up to several hundred
+  const Report report = launch(problem.memory, lisa::cuda::causal_attention_geometry(problem.arguments),
+                               causal_attention<Bf16, 64>, problem.arguments);
+  REQUIRE_MESSAGE(report.clean(), report.text());
+  const double worst = worst_error(problem);
+  CHECK(worst <= 1.0);
+}
+
+TEST_CASE("causal_attention: what it can't do is refused in words") {
+  CausalProblem<Bf16, 64> problem({{{2, 2}}, 4, 2});
+  REQUIRE(lisa::cuda::causal_attention_refusal(problem.arguments) == nullptr);
+  const auto refused = [&](auto change, const char* words) {
+    auto a = problem.arguments;
+    change(a);
+    const char* const refusal = lisa::cuda::causal_attention_refusal(a);
+    REQUIRE(refusal != nullptr);
+    CHECK(std::string(refusal).find(words) != std::string::npos);
+  };
+  refused([](auto& a) { a.head_dim = 80; }, "64 or 128");
+  refused([](auto& a) { a.batch = -1; }, "65535 sequences");
+  refused([](auto& a) { a.batch = 65536; }, "65535 sequences");
+  refused([](auto& a) { a.heads = 0; }, "65535 heads");
+  refused([](auto& a) { a.heads = 65536; }, "65535 heads");
+  refused([](auto& a) { a.kv_heads = 0; }, "multiple of the key heads");
+  refused([](auto& a) { a.kv_heads = 3; }, "multiple of the key heads");
+  refused([](auto& a) { a.most_queries = -1; }, "2^24 queries");
+  refused([](auto& a) { a.most_queries = (1 << 24) + 1; }, "2^24 queries");
+  refused([](auto& a) { a.scale = 0; }, "positive");
+  refused([](auto& a) { a.scale = NAN; }, "positive");
+  refused([](auto& a) { ++a.q; }, "q must");
+  refused([](auto& a) { a.query_stride += 4; }, "q must");
+  refused([](auto& a) { a.query_head_stride += 4; }, "q must");
+  refused([](auto& a) { ++a.k; }, "k and v");
+  refused([](auto& a) { ++a.v; }, "k and v");
+  refused([](auto& a) { a.key_stride += 4; }, "k and v");
+  refused([](auto& a) { a.key_head_stride += 4; }, "k and v");
+  refused([](auto& a) { ++a.out; }, "out must");
+  refused([](auto& a) { a.out_stride += 4; }, "out must");
+  refused([](auto& a) { a.out_head_stride += 4; }, "out must");
+}
