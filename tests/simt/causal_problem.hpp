@@ -120,7 +120,7 @@ struct CausalProblem {
         for (int head = 0; head < batch.kv_heads; ++head)
           for (std::size_t d = 0; d < head_dim; ++d) {
             const std::size_t place = key_rows.index(sequences[i].first_key + row, head) + d;
-            values.elements[place] = as_element<Element>(NAN);
+            values.elements[place] = to_element<Element>(NAN);
             values.floats[place] = NAN;
           }
   }
