@@ -33,4 +33,9 @@ struct MicroKernel {
 /// Each must be stopped.
 [[nodiscard]] std::vector<MicroKernel> faulty_kernels();
 
+/// The same for the operations of HopperDevice.
+[[nodiscard]] std::vector<MicroKernel> racy_hopper_kernels();
+[[nodiscard]] std::vector<MicroKernel> race_free_hopper_kernels();
+[[nodiscard]] std::vector<MicroKernel> faulty_hopper_kernels();
+
 }  // namespace simt
