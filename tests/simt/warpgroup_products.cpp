@@ -18,6 +18,9 @@ constexpr std::size_t piece_bytes = 16;
 constexpr int piece_elements = 8;
 constexpr std::byte poison{0xFF};
 
+/// Of a lane.
+std::size_t sums_bytes(int columns) { return static_cast<std::size_t>(columns) / 2 * sizeof(float); }
+
 }  // namespace
 
 std::span<Thread> WarpgroupProducts::own_threads() {
@@ -52,22 +55,19 @@ bool WarpgroupProducts::in_flight(const Warpgroup& group, std::size_t lane, cons
     return start < begin + bytes && begin < start + size;
   };
   return std::any_of(group.sums.begin(), group.sums.end(),
-                     [&](const Sums& s) {
-                       return overlaps(s.lanes[lane], static_cast<std::size_t>(s.columns) / 2 * sizeof(float));
-                     }) ||
+                     [&](const Sums& s) { return overlaps(s.lanes[lane], sums_bytes(s.columns)); }) ||
          std::any_of(group.left[lane].begin(), group.left[lane].end(),
                      [&](const Kept& kept) { return overlaps(kept.begin, kept.contents.size()); });
 }
 
-/// The fence that covers registers, which must not have changed since.
-const WarpgroupProducts::Kept& WarpgroupProducts::covered(const Warpgroup& group, std::size_t lane, const void* begin,
-                                                          std::size_t bytes) {
+/// Registers must be covered by a fence, and unchanged since.
+void WarpgroupProducts::require_fence(const Warpgroup& group, std::size_t lane, const void* begin, std::size_t bytes) {
   const auto* const start = static_cast<const std::byte*>(begin);
   for (const Kept& kept : group.fenced[lane]) {
     if (start < kept.begin || start + bytes > kept.begin + kept.contents.size()) continue;
     if (std::memcmp(start, kept.contents.data() + (start - kept.begin), bytes) != 0)
       launch_.stop("registers were written between the fence and the product that uses them");
-    return kept;
+    return;
   }
   launch_.stop("product with registers that no fence covers");
 }
@@ -83,7 +83,7 @@ void WarpgroupProducts::start(const Product& product, Site site, const void* pc)
 /// The sums of the arriving product: those that one on its way has, or the registers' contents.
 std::size_t WarpgroupProducts::take_sums(Warpgroup& group) {
   const int columns = group.arriving[0].columns;
-  const std::size_t bytes = static_cast<std::size_t>(columns) / 2 * sizeof(float);
+  const std::size_t bytes = sums_bytes(columns);
   for (std::size_t i = 0; i < group.sums.size(); ++i) {
     const Sums& sums = group.sums[i];
     if (sums.lanes[0] != group.arriving[0].sum) continue;
@@ -94,7 +94,7 @@ std::size_t WarpgroupProducts::take_sums(Warpgroup& group) {
   Sums sums{{}, std::vector<float>(static_cast<std::size_t>(product_rows * columns)), columns, group.group, false};
   for (std::size_t lane = 0; lane < lanes; ++lane) {
     float* const registers = group.arriving[lane].sum;
-    covered(group, lane, registers, bytes);
+    require_fence(group, lane, registers, bytes);
     for (int i = 0; i < columns / 2; ++i) {
       const FragmentPlace place = sum_place(static_cast<int>(lane), i);
       sums.values[static_cast<std::size_t>(place.row * columns + place.column)] = registers[i];
@@ -106,24 +106,28 @@ std::size_t WarpgroupProducts::take_sums(Warpgroup& group) {
   return group.sums.size() - 1;
 }
 
+/// The arriving product's left operand [64, 16] from registers, which stay in use.
+std::vector<float> WarpgroupProducts::take_left(Warpgroup& group) {
+  std::vector<float> left(static_cast<std::size_t>(product_rows * product_depth));
+  for (std::size_t lane = 0; lane < lanes; ++lane) {
+    const std::uint32_t* const registers = group.arriving[lane].left;
+    const std::size_t bytes = 4 * sizeof *registers;
+    require_fence(group, lane, registers, bytes);
+    for (int i = 0; i < 8; ++i) {
+      const FragmentPlace place = left_place(static_cast<int>(lane), i);
+      left[static_cast<std::size_t>(place.row * product_depth + place.column)] =
+          group.arriving[0].to_float(static_cast<std::uint16_t>(registers[i / 2] >> (16 * (i % 2))));
+    }
+    auto* const begin = reinterpret_cast<std::byte*>(const_cast<std::uint32_t*>(registers));
+    group.left[lane].push_back({begin, {begin, begin + bytes}});
+  }
+  return left;
+}
+
 void WarpgroupProducts::begin_product(Warpgroup& group, std::span<Thread> threads, const void* pc) {
   const Product& first = group.arriving[0];
   Started started{group.arriving, {}, 0, group.group, ++group.clock, false, false};
-  if (first.left != nullptr) {
-    started.left.resize(static_cast<std::size_t>(product_rows * product_depth));
-    for (std::size_t lane = 0; lane < lanes; ++lane) {
-      const std::uint32_t* const registers = group.arriving[lane].left;
-      const std::size_t bytes = 4 * sizeof *registers;
-      covered(group, lane, registers, bytes);
-      for (int i = 0; i < piece_elements; ++i) {
-        const FragmentPlace place = left_place(static_cast<int>(lane), i);
-        started.left[static_cast<std::size_t>(place.row * product_depth + place.column)] =
-            first.to_float(static_cast<std::uint16_t>(registers[i / 2] >> (16 * (i % 2))));
-      }
-      auto* const begin = reinterpret_cast<std::byte*>(const_cast<std::uint32_t*>(registers));
-      group.left[lane].push_back({begin, {begin, begin + bytes}});
-    }
-  }
+  if (first.left != nullptr) started.left = take_left(group);
   started.sums = take_sums(group);
   group.sums[started.sums].group = group.group;
   record_reads(first, threads, started.clock, pc);
@@ -210,51 +214,59 @@ void WarpgroupProducts::wait(int pending, std::span<const Registers> registers, 
     for (Thread& thread : threads) thread.known[agent] = std::max(thread.known[agent], product.clock);
   }
   for (Sums& sums : group.sums) sums.complete = sums.group < complete;
-  hand_back(group, threads);
+  check_untouched(group);
+  give_up_left(group);
+  std::vector<bool> named(group.sums.size());
+  for (std::size_t lane = 0; lane < lanes; ++lane)
+    for (const Registers& r : threads[lane].registers) hand_back(group, lane, r, named);
+  forget(group, named);
   launch_.release(threads);
 }
 
-/// Gives the lanes the registers that they named in their wait, which no product may be using any more.
-void WarpgroupProducts::hand_back(Warpgroup& group, std::span<Thread> threads) {
+/// Registers that products use must be as the products left them: sums poisoned, left operands unchanged.
+void WarpgroupProducts::check_untouched(const Warpgroup& group) {
   for (std::size_t lane = 0; lane < lanes; ++lane) {
     for (const Kept& kept : group.left[lane])
       if (std::memcmp(kept.begin, kept.contents.data(), kept.contents.size()) != 0)
         launch_.stop("the left operand of a product on its way was written");
     for (const Sums& sums : group.sums) {
       const auto* const bytes = reinterpret_cast<const std::byte*>(sums.lanes[lane]);
-      if (!std::all_of(bytes, bytes + static_cast<std::size_t>(sums.columns) / 2 * sizeof(float),
-                       [](std::byte b) { return b == poison; }))
+      if (!std::all_of(bytes, bytes + sums_bytes(sums.columns), [](std::byte b) { return b == poison; }))
         launch_.stop("the sums of a product on its way were written");
     }
-    // Left operands of products that are over.
+  }
+}
+
+/// Left operands of products that are over are the lanes' again.
+void WarpgroupProducts::give_up_left(Warpgroup& group) {
+  for (std::size_t lane = 0; lane < lanes; ++lane)
     std::erase_if(group.left[lane], [&](const Kept& kept) {
       return std::none_of(group.products.begin(), group.products.end(), [&](const Started& product) {
         return !product.over && reinterpret_cast<const std::byte*>(product.lanes[lane].left) == kept.begin;
       });
     });
-  }
-  std::vector<bool> named(group.sums.size());
-  for (std::size_t lane = 0; lane < lanes; ++lane)
-    for (const Registers& r : threads[lane].registers) {
-      for (std::size_t i = 0; i < group.sums.size(); ++i) {
-        const Sums& sums = group.sums[i];
-        if (reinterpret_cast<std::byte*>(sums.lanes[lane]) != r.begin || !sums.complete) continue;
-        for (int k = 0; k < sums.columns / 2; ++k) {
-          const FragmentPlace place = sum_place(static_cast<int>(lane), k);
-          sums.lanes[lane][k] = sums.values[static_cast<std::size_t>(place.row * sums.columns + place.column)];
-        }
-        named[i] = true;
-      }
-      const bool adding = std::any_of(group.sums.begin(), group.sums.end(), [&](const Sums& sums) {
-        return reinterpret_cast<std::byte*>(sums.lanes[lane]) == r.begin && !sums.complete;
-      });
-      const bool reading = std::any_of(group.left[lane].begin(), group.left[lane].end(), [&](const Kept& kept) {
-        return kept.begin >= r.begin && kept.begin < r.begin + r.bytes;
-      });
-      if (adding || reading) launch_.stop("a wait hands back registers that a product is still using");
-      std::erase_if(group.fenced[lane], [&](const Kept& kept) { return kept.begin == r.begin; });
+}
+
+/// Gives a lane the registers that it named in its wait, which no product may be using any more.
+void WarpgroupProducts::hand_back(Warpgroup& group, std::size_t lane, const Registers& r, std::vector<bool>& named) {
+  if (std::any_of(group.left[lane].begin(), group.left[lane].end(),
+                  [&](const Kept& kept) { return kept.begin >= r.begin && kept.begin < r.begin + r.bytes; }))
+    launch_.stop("a wait hands back registers that a product is still using");
+  for (std::size_t i = 0; i < group.sums.size(); ++i) {
+    const Sums& sums = group.sums[i];
+    if (reinterpret_cast<std::byte*>(sums.lanes[lane]) != r.begin) continue;
+    if (!sums.complete) launch_.stop("a wait hands back registers that a product is still using");
+    for (int k = 0; k < sums.columns / 2; ++k) {
+      const FragmentPlace place = sum_place(static_cast<int>(lane), k);
+      sums.lanes[lane][k] = sums.values[static_cast<std::size_t>(place.row * sums.columns + place.column)];
     }
-  // What is over is forgotten; the products that are not over find their sums at new places.
+    named[i] = true;
+  }
+  std::erase_if(group.fenced[lane], [&](const Kept& kept) { return kept.begin == r.begin; });
+}
+
+/// Drops sums that were handed back, and their products; the other products find their sums at new places.
+void WarpgroupProducts::forget(Warpgroup& group, const std::vector<bool>& named) {
   std::vector<Sums> sums;
   std::vector<std::size_t> moved(group.sums.size());
   for (std::size_t i = 0; i < group.sums.size(); ++i) {

@@ -88,12 +88,16 @@ class WarpgroupProducts {
   Warpgroup& own_group();
   std::span<Thread> own_threads();
   bool in_flight(const Warpgroup& group, std::size_t lane, const std::byte* begin, std::size_t bytes) const;
-  const Kept& covered(const Warpgroup& group, std::size_t lane, const void* begin, std::size_t bytes);
+  void require_fence(const Warpgroup& group, std::size_t lane, const void* begin, std::size_t bytes);
+  std::vector<float> take_left(Warpgroup& group);
   std::size_t take_sums(Warpgroup& group);
   void begin_product(Warpgroup& group, std::span<Thread> threads, const void* pc);
   void record_reads(const Product& product, std::span<Thread> threads, std::uint32_t clock, const void* pc);
   void compute(Warpgroup& group, Started& product);
-  void hand_back(Warpgroup& group, std::span<Thread> threads);
+  void check_untouched(const Warpgroup& group);
+  void give_up_left(Warpgroup& group);
+  void hand_back(Warpgroup& group, std::size_t lane, const Registers& r, std::vector<bool>& named);
+  void forget(Warpgroup& group, const std::vector<bool>& named);
   std::vector<float> matrix(std::uint64_t descriptor, lisa::cuda::Major major, int own, const Product& product);
 
   Launch& launch_;
