@@ -75,9 +75,9 @@ def outcome(mutant, build, folder):
     if result.returncode < 0:
         return "killed", f"signal {-result.returncode}"
     logged = [line.strip() for line in result.stdout.splitlines()]
-    for words in ("divergent", "outside of all memory", "over the end", "misaligned", "never waited", "nobody waited", "never ends", "a product",
-                  "registers", "write against",
-                  "read of", "access to a copy"):
+    for words in ("divergent", "outside of all memory", "over the end", "misaligned", "never waited", "nobody waited",
+                  "never ends", "that no fence", "a product", "registers", "write against", "read of",
+                  "access to a copy"):
         found = next((line for line in logged if words in line), None)
         if found:
             return "killed", found.removeprefix("logged: ").strip()[:90]

@@ -36,6 +36,12 @@ struct PanelTile {
 
   std::byte* begin;
 
+  /// 8 elements of a row, from a column that is a multiple of 8.
+  LISA_DEVICE const std::byte* at(int row, int column) const {
+    constexpr int units = row_bytes / 16;
+    const int offset = column / columns * panel_bytes + row * row_bytes + column % columns * 2;
+    return begin + (offset ^ (offset / 128 % units * 16));
+  }
   /// As rows of a product, columns `depth * 16` to 15 more of them.
   template <class Dev>
   LISA_DEVICE std::uint64_t rows_of_product(int depth) const {
@@ -165,7 +171,7 @@ LISA_DEVICE void copy_tiles(const HopperAttentionArguments<Element, typename Dev
   }
 }
 
-/// sums [64, 64] += 64 rows times 64 rows transposed, as products in flight.
+/// sums [64, 64] += 64 queries times 64 rows transposed, as products in flight.
 template <class Dev, class Element, int head_dim>
 LISA_DEVICE void start_row_products(float (&sums)[8][4], const PanelTile<head_dim>& left,
                                     const PanelTile<head_dim>& right) {
@@ -173,6 +179,16 @@ LISA_DEVICE void start_row_products(float (&sums)[8][4], const PanelTile<head_di
   for (int depth = 0; depth < head_dim / 16; ++depth)
     Dev::template multiply_shared<Element, Major::k>(sums, left.template rows_of_product<Dev>(depth),
                                                      right.template rows_of_product<Dev>(depth));
+  Dev::commit_products();
+}
+
+/// The same with the queries in registers.
+template <class Dev, class Element, int head_dim>
+LISA_DEVICE void start_row_products(float (&sums)[8][4], const std::uint32_t (&left)[head_dim / 16][4],
+                                    const PanelTile<head_dim>& right) {
+#pragma unroll
+  for (int depth = 0; depth < head_dim / 16; ++depth)
+    Dev::template multiply_registers<Element, Major::k>(sums, left[depth], right.template rows_of_product<Dev>(depth));
   Dev::commit_products();
 }
 
@@ -266,7 +282,7 @@ LISA_DEVICE void global_attention_sm90a(const HopperAttentionArguments<Element, 
   const auto values = [&](int key_row) {
     return tile_at(Shared::stages_at + key_row % stages * Shared::stage_bytes + Tile::bytes);
   };
-  const Tile queries = tile_at(Shared::queries_at + warpgroup * Tile::bytes);
+  const Tile query_tile = tile_at(Shared::queries_at + warpgroup * Tile::bytes);
   const int first_query = thread % 128 / 32 * 16;  // of the warp, in its row of queries
   float* const scratch = reinterpret_cast<float*>(shared + Shared::scratch_at) +
                          (warpgroup * Tile::rows + first_query) * Shared::scratch_pitch;
@@ -279,7 +295,7 @@ LISA_DEVICE void global_attention_sm90a(const HopperAttentionArguments<Element, 
 #pragma unroll
       for (int i = 0; i < 4; ++i) scores[tile][i] = 0.0F;
     Dev::fence_products(scores);
-    start_row_products<Dev, Element, head_dim>(scores, queries, tile_at(byte));
+    start_row_products<Dev, Element, head_dim>(scores, query_tile, tile_at(byte));
     Dev::template wait_products<0>(scores);
   };
   Dev::wait_phase(once, 0);
@@ -296,6 +312,11 @@ LISA_DEVICE void global_attention_sm90a(const HopperAttentionArguments<Element, 
   store_products(scratch, Shared::scratch_pitch, 0, scores, lane);
   Dev::sync_warp();
 
+  // From registers the queries leave shared memory's bandwidth to the keys, which are read again for each row of them.
+  std::uint32_t queries[head_dim / 16][4];
+#pragma unroll
+  for (int depth = 0; depth < head_dim / 16; ++depth)
+    Dev::load_matrix(queries[depth], query_tile.at(first_query + lane % 16, depth * 16 + lane / 16 * 8));
   const float to_log2 = a.scale * log2_of_e;
   float sums[head_dim / 8][4] = {};
   std::uint32_t weights[4][4];
@@ -317,7 +338,7 @@ LISA_DEVICE void global_attention_sm90a(const HopperAttentionArguments<Element, 
     softmax.add<Dev>(scores, row_term, to_log2, shrink);
   };
   start_scores(0);
-  Dev::fence_products(scores);
+  Dev::fence_products(scores, queries);
   start_row_products<Dev, Element, head_dim>(scores, queries, keys(0));
   Dev::template wait_products<0>(scores);
   add_weights(0);
@@ -325,7 +346,7 @@ LISA_DEVICE void global_attention_sm90a(const HopperAttentionArguments<Element, 
 #pragma unroll 1
   for (int key_row = 1; key_row < a.grid_height; ++key_row) {
     start_scores(key_row);
-    Dev::fence_products(scores, sums, weights);
+    Dev::fence_products(scores, queries, sums, weights);
     start_row_products<Dev, Element, head_dim>(scores, queries, keys(key_row));
     start_value_products<Dev, Element, head_dim>(sums, weights, values(key_row - 1));
     Dev::template wait_products<1>(scores);
