@@ -5,6 +5,8 @@
   check_kernels.py record NVCC CXX INCLUDE ARCHITECTURE... writes budget.json as the kernels are now
   check_kernels.py self-test NVCC CXX                      a kernel that spills must be refused, and a budget that is exceeded
 
+A file named for an architecture (name_sm90a.cu) is compiled for that one only, all others for each.
+
 Warnings, spills and any use of local memory are errors. Registers, shared memory and machine code are read from the cubin,
 an ELF file: an instruction has 16 bytes, its lowest 12 bits name the operation, bits 73 to 75 the width of an access.
 """
@@ -20,10 +22,11 @@ import tempfile
 
 BUDGET = pathlib.Path(__file__).parent / "budget.json"
 
-# The same on sm_80, 86, 89, 90a and 100a.
+# The same on sm_80, 86, 89, 90a and 100a, where they exist. Products of warpgroups have two forms: with the left operand
+# in shared memory, and in registers.
 OPERATIONS = {
     0x23C: "HMMA", 0x83B: "LDSM", 0xFAE: "LDGSTS", 0x981: "LDG", 0x986: "STG", 0x984: "LDS", 0x388: "STS", 0xB1D: "BAR",
-    0x983: "LDL", 0x387: "STL",
+    0x983: "LDL", 0x387: "STL", 0x9F0: "HGMMA.shared", 0xDF0: "HGMMA.registers", 0x5B4: "UTMALDG",
 }
 WIDTHS = {"LDG", "STG", "LDS", "STS"}
 WIDE = 6  # 128 bit
@@ -116,10 +119,17 @@ def compile_kernel(nvcc, compiler, include, source, architecture, cubin):
         capture_output=True, text=True, check=False)
 
 
+def is_for(source, architecture):
+    named = re.search(r"_sm(\d+\w?)$", source.stem)
+    return named is None or architecture == f"sm_{named[1]}"
+
+
 def compile_all(nvcc, compiler, include, architecture, folder):
     """(kernel -> what it uses, what went wrong)"""
     kernels, wrong = {}, []
     for source in sorted(pathlib.Path(include, "lisa/cuda").glob("*.cu")):
+        if not is_for(source, architecture):
+            continue
         cubin = pathlib.Path(folder) / (source.stem + ".cubin")
         result = compile_kernel(nvcc, compiler, include, source, architecture, cubin)
         if result.returncode != 0:
@@ -180,7 +190,8 @@ def record(nvcc, compiler, include, *architectures):
                 "static_shared": used["static_shared"],
                 # What the kernel is made of; loads and stores of single words are not worth a lower limit.
                 "at_least": {key: used["code"][key]
-                             for key in ("HMMA", "LDSM", "LDGSTS", "BAR", "LDG.128", "STG.128", "LDS.128")
+                             for key in ("HMMA", "HGMMA.shared", "HGMMA.registers", "LDSM", "LDGSTS", "UTMALDG", "BAR",
+                                         "LDG.128", "STG.128", "LDS.128")
                              if used["code"].get(key)},
             } for name, used in sorted(kernels.items())
         }
@@ -226,6 +237,9 @@ def self_test(nvcc, compiler):
         found = differences(kernels, {name: {**fair[name], **change}})
         if len(found) != 1 or words not in found[0]:
             wrong.append(f"found {found} for a budget with {change}")
+    own = [a for a in ("sm_80", "sm_90", "sm_90a", "sm_100a") if is_for(pathlib.Path("name_sm90a.cu"), a)]
+    if own != ["sm_90a"] or not is_for(pathlib.Path("name.cu"), "sm_80"):
+        wrong.append(f"a file for sm_90a was taken for {own}")
     if len(differences(kernels, {})) != 1 or len(differences({}, fair)) != 1:
         wrong.append("a kernel without a budget, or a budget without a kernel, was not noticed")
     print("\n".join(wrong) or "spills and exceeded budgets are noticed")

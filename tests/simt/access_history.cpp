@@ -103,8 +103,8 @@ void AccessHistory::insert(Cell& cell, Access access, const Actor& actor, const 
   cell.entries = index;
 }
 
-void AccessHistory::record(Access access, std::size_t offset, std::size_t bytes, const Actor& actor,
-                           const KnownClocks& known, std::vector<Finding>& findings) {
+void AccessHistory::record(Access access, std::size_t offset, std::size_t bytes, const Actor& actor, const Known& known,
+                           std::vector<Finding>& findings) {
   const auto find = [&](Finding::Kind kind, std::size_t cell, const Actor& earlier) {
     findings.push_back({kind, {}, cell * granularity_, earlier, actor});
   };
@@ -112,12 +112,14 @@ void AccessHistory::record(Access access, std::size_t offset, std::size_t bytes,
     Cell& cell = cells_[i];
     if (cell.in_flight) find(Finding::Kind::copy_in_flight, i, cell.write);
     if (access != Access::write && !cell.initialised) find(Finding::Kind::uninitialised_read, i, actor);
-    if (cell.write.block != none && !ordered(cell.write, actor, known))
+    if (cell.write.block != none && !ordered(cell.write, actor, known.accesses))
       find(access == Access::read ? Finding::Kind::write_read : Finding::Kind::write_write, i, cell.write);
+    else if (cell.write.block != none && !ordered(cell.write, actor, known.writes))
+      find(Finding::Kind::unfenced_write, i, cell.write);
     for (std::uint32_t k = cell.entries; k != none; k = entries_[k].next) {
       const Entry& entry = entries_[k];
       if (access == entry.access) continue;  // two reads or two atomics
-      if (const std::uint32_t lane = unordered_lane(entry, actor, known); lane != none)
+      if (const std::uint32_t lane = unordered_lane(entry, actor, known.accesses); lane != none)
         find(entry.access == Access::read ? Finding::Kind::read_write
              : access == Access::read     ? Finding::Kind::write_read
                                           : Finding::Kind::write_write,
@@ -127,7 +129,7 @@ void AccessHistory::record(Access access, std::size_t offset, std::size_t bytes,
       cell.write = actor;
       release(cell.entries);
     } else {
-      insert(cell, access, actor, known);
+      insert(cell, access, actor, known.accesses);
     }
     if (access != Access::read) cell.initialised = true;
   }

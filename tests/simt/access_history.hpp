@@ -17,12 +17,27 @@ struct Actor {
   const void* pc = nullptr;  ///< the instruction, for messages
 };
 
-/// What a thread knows of the others of its block: thread u's accesses up to clock known[u] happened before.
+/// What a thread knows of all of its block, itself included: thread u's accesses up to clock known[u] happened before.
+/// Behind the threads come the agents that work beside them (see Launch).
 using KnownClocks = std::vector<std::uint32_t>;
+
+/// What happened before an access. Writes by threads are known apart to the agents of the asynchronous proxy, for which
+/// they must have been fenced.
+struct Known {
+  const KnownClocks& accesses;
+  const KnownClocks& writes;
+};
 
 /// Two accesses without order of which one writes, or one access that must not be.
 struct Finding {
-  enum class Kind : std::uint8_t { write_write, write_read, read_write, uninitialised_read, copy_in_flight };
+  enum class Kind : std::uint8_t {
+    write_write,
+    write_read,
+    read_write,
+    uninitialised_read,
+    copy_in_flight,
+    unfenced_write
+  };
   Kind kind;
   std::string memory;  ///< name of the shared arena or buffer
   std::size_t offset;  ///< bytes
@@ -47,7 +62,7 @@ class AccessHistory {
 
   /// Records an access of `bytes` at `offset`; both must be multiples of the granularity. Conflicts are appended to
   /// `findings` without the memory's name.
-  void record(Access access, std::size_t offset, std::size_t bytes, const Actor& actor, const KnownClocks& known,
+  void record(Access access, std::size_t offset, std::size_t bytes, const Actor& actor, const Known& known,
               std::vector<Finding>& findings);
 
   /// An asynchronous copy into these bytes was issued, or has arrived.
@@ -76,7 +91,7 @@ class AccessHistory {
   };
 
   static bool ordered(const Actor& before, const Actor& now, const KnownClocks& known) {
-    return before.block == now.block && (before.thread == now.thread || known[before.thread] >= before.clock);
+    return before.block == now.block && known[before.thread] >= before.clock;
   }
   /// A lane of `entry` that did not happen before `now`, or none.
   static std::uint32_t unordered_lane(const Entry& entry, const Actor& now, const KnownClocks& known);

@@ -2,21 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <cstring>
-#include <map>
-#include <memory>
 #include <numeric>
-#include <random>
-#include <span>
 #include <stdexcept>
-#include <utility>
 
-#include "device.hpp"
-#include "fiber.hpp"
-#include "launch.hpp"
+#include "launch_state.hpp"
 #include "source_line.hpp"
-#include "warp_semantics.hpp"
 
 namespace simt {
 
@@ -27,90 +18,15 @@ using lisa::cuda::Vector16;
 constexpr int most_threads = 1024;
 constexpr int most_shared_bytes = 227 * 1024;
 constexpr std::size_t most_findings = 64;
+constexpr std::size_t agents = TransactionBarriers::most + warp_lanes;  // a warp's worth of each kind
 
-enum class State : std::uint8_t { ready, running, at_barrier, at_collective, exited };
-enum class Collective : std::uint8_t { none, sync_warp, shuffle, ballot, load_matrix, multiply };
+}  // namespace
 
-constexpr std::array collective_names{"nothing",  "sync_warp",     "a shuffle",
-                                      "a ballot", "a matrix load", "a matrix product"};
-
-/// A copy into shared memory on its way.
-struct CopyInFlight {
-  std::byte* to;
-  const std::byte* from;
-  Vector16 bytes;
-  bool late;  // the source is read at the wait
-  int group;
-};
-
-struct Thread {
-  std::unique_ptr<Fiber> fiber;
-  State state = State::exited;
-  int index = 0;
-  std::uint32_t clock = 0;
-  KnownClocks known;
-  Site site{};
-  // while at a barrier
-  int barrier_id = 0, barrier_threads = 0;
-  // while at a collective operation of the warp
-  Collective collective = Collective::none;
-  LaneOperands operands;
-  // asynchronous copies
-  std::vector<CopyInFlight> copies;
-  int group = 0;
-};
-
-std::string at(const Site& site) {
-  const char* const slash = std::strrchr(site.file, '/');
-  return std::string(slash != nullptr ? slash + 1 : site.file) + ":" + std::to_string(site.line);
-}
-
-/// One launch. Blocks run one after the other; threads of a block take turns on one processor thread.
-class Launch {
- public:
-  Launch(Memory& memory, const lisa::cuda::LaunchGeometry& geometry, const std::function<void()>& body,
-         detail::Arguments arguments, const LaunchOptions& options);
-
-  Report run();
-
-  // Called by the running thread.
-  void observe(Access access, const void* address, std::size_t bytes, const void* pc);
-  void barrier(int id, int threads, Site site);
-  void collective(Collective kind, Site site, const LaneOperands& operands);
-  void copy_async(void* to, const void* from, int bytes, const void* pc);
-  void wait_copies(int pending, const void* pc);
-  Thread& current() { return *current_; }
-  [[nodiscard]] lisa::cuda::BlockIndex block() const { return block_; }
-  std::byte* shared() { return shared_.begin; }
-
- private:
-  void run_block();
-  void join(std::span<Thread*> threads);
-  void diagnose_standstill();
-  bool release_barriers();
-  [[noreturn]] void stop(const std::string& why);
-  std::string describe(const Thread& thread) const;
-  Memory::Region* region_of(const std::byte* address);
-
-  Memory& memory_;
-  const lisa::cuda::LaunchGeometry& geometry_;
-  const std::function<void()>& body_;
-  detail::Arguments arguments_;
-  LaunchOptions options_;
-  std::mt19937 random_;
-  std::vector<Thread> threads_;
-  Memory::Region shared_;
-  lisa::cuda::BlockIndex block_{};
-  std::uint32_t block_number_ = 0;
-  Thread* current_ = nullptr;
-  KnownClocks joined_;
-  std::vector<Finding> found_;
-  std::map<std::pair<const void*, const void*>, std::size_t> places_;
-  Report report_;
-};
-
-// Kernels reach the emulator through static functions and through the compiler's callbacks; this is who answers.
 Launch* running_launch = nullptr;
+
+void learn(KnownClocks& known, const KnownClocks& more) {
+  for (std::size_t i = 0; i < known.size(); ++i) known[i] = std::max(known[i], more[i]);
+}
 
 Launch::Launch(Memory& memory, const lisa::cuda::LaunchGeometry& geometry, const std::function<void()>& body,
                detail::Arguments arguments, const LaunchOptions& options)
@@ -126,7 +42,10 @@ Launch::Launch(Memory& memory, const lisa::cuda::LaunchGeometry& geometry, const
               nullptr,
               static_cast<std::size_t>(geometry.shared_bytes),
               true,
-              AccessHistory(static_cast<std::size_t>(geometry.shared_bytes), options.shared_granularity)} {
+              AccessHistory(static_cast<std::size_t>(geometry.shared_bytes), options.shared_granularity)},
+      transactions_(*this),
+      products_(*this) {
+  report_.threads = static_cast<std::uint32_t>(geometry.threads);
   constexpr std::size_t alignment = 1024;
   shared_.storage = std::make_unique<std::byte[]>(shared_.bytes + 2 * alignment);
   const auto start = reinterpret_cast<std::uintptr_t>(shared_.storage.get());
@@ -158,10 +77,15 @@ Report Launch::run() {
 void Launch::run_block() {
   std::fill_n(shared_.begin, shared_.bytes, std::byte{0xFF});
   shared_.history.clear();
+  transactions_.begin_block();
+  products_.begin_block();
+  fences_ = false;
   for (Thread& thread : threads_) {
     thread.state = State::ready;
     thread.clock = 1;
-    thread.known.assign(threads_.size(), 0);
+    thread.known.assign(threads_.size() + agents, 0);
+    thread.fenced = thread.known;
+    thread.known[static_cast<std::size_t>(thread.index)] = thread.clock;
     thread.copies.clear();
     thread.group = 0;
     thread.fiber->start(body_);
@@ -170,30 +94,42 @@ void Launch::run_block() {
   std::iota(order.begin(), order.end(), 0);
   if (options_.schedule == Schedule::reverse) std::reverse(order.begin(), order.end());
   for (;;) {
-    bool advanced = false;
     if (options_.schedule == Schedule::random) std::shuffle(order.begin(), order.end(), random_);
-    for (const int i : order) {
-      Thread& thread = threads_[static_cast<std::size_t>(i)];
-      if (thread.state != State::ready) continue;
-      current_ = &thread;
-      thread.state = State::running;
-      thread.fiber->enter();
-      if (thread.state == State::running) thread.state = State::exited;
-      current_ = nullptr;
-      if (!report_.fault.empty()) return;
-      advanced = true;
-      if (thread.state == State::exited && !thread.copies.empty()) {
-        report_.fault = describe(thread) + " ended with asynchronous copies that it never waited for";
-        return;
-      }
-    }
+    const bool advanced = run_threads(order);
+    if (!report_.fault.empty()) return;
     if (advanced) continue;
-    if (std::all_of(threads_.begin(), threads_.end(), [](const Thread& t) { return t.state == State::exited; })) return;
+    if (std::all_of(threads_.begin(), threads_.end(), [](const Thread& t) { return t.state == State::exited; })) {
+      if (transactions_.copies_left()) report_.fault = "the block ended with tensor copies that nobody waited for";
+      if (products_.products_left()) report_.fault = "the block ended with products that were never waited for";
+      return;
+    }
     if (!release_barriers()) {
       diagnose_standstill();
       return;
     }
   }
+}
+
+/// Lets each thread run that can. Whether there was one.
+bool Launch::run_threads(std::vector<int>& order) {
+  bool advanced = false;
+  for (const int i : order) {
+    Thread& thread = threads_[static_cast<std::size_t>(i)];
+    current_ = &thread;
+    if (thread.state == State::at_phase && transactions_.passed(thread)) thread.state = State::ready;
+    if (thread.state != State::ready) continue;
+    thread.state = State::running;
+    thread.fiber->enter();
+    if (thread.state == State::running) thread.state = State::exited;
+    if (!report_.fault.empty()) break;
+    advanced = true;
+    if (thread.state == State::exited && !thread.copies.empty()) {
+      report_.fault = describe(thread) + " ended with asynchronous copies that it never waited for";
+      break;
+    }
+  }
+  current_ = nullptr;
+  return advanced;
 }
 
 /// Ends the barriers at which everyone has arrived. A barrier of the whole block is one with every thread of it.
@@ -219,51 +155,14 @@ bool Launch::release_barriers() {
 
 /// Everything the threads did so far happened before everything that any of them does from now on.
 void Launch::join(std::span<Thread*> threads) {
-  joined_.assign(threads_.size(), 0);
-  for (const Thread* thread : threads) {
-    for (std::size_t i = 0; i < joined_.size(); ++i) joined_[i] = std::max(joined_[i], thread->known[i]);
-    joined_[static_cast<std::size_t>(thread->index)] = thread->clock;
-  }
-  for (Thread* thread : threads) {
-    thread->known = joined_;
-    ++thread->clock;
-  }
-}
-
-std::string Launch::describe(const Thread& thread) const {
-  std::string text = "thread " + std::to_string(thread.index) + " of block " + std::to_string(block_.x) + "," +
-                     std::to_string(block_.y) + "," + std::to_string(block_.z);
-  if (thread.state == State::at_barrier) text += " waits in barrier at " + at(thread.site);
-  if (thread.state == State::at_collective)
-    text += std::string(" waits in ") + collective_names[static_cast<std::size_t>(thread.collective)] + " at " +
-            at(thread.site);
-  return text;
-}
-
-/// No thread can go on: says whom the first waiting one waits for.
-void Launch::diagnose_standstill() {
-  const auto waits = [](const Thread& t) { return t.state == State::at_barrier || t.state == State::at_collective; };
-  const auto first_of = [&](State state) {
-    return std::find_if(threads_.begin(), threads_.end(), [&](const Thread& t) { return t.state == state; });
+  const auto share = [&](KnownClocks Thread::* clocks) {
+    joined_.assign(threads_.size() + agents, 0);
+    for (const Thread* thread : threads) learn(joined_, thread->*clocks);
+    for (Thread* thread : threads) thread->*clocks = joined_;
   };
-  const auto exited = first_of(State::exited);
-  if (const auto lane = first_of(State::at_collective); lane != threads_.end()) {
-    const int warp = lane->index / warp_lanes;
-    for (const Thread& other : threads_)
-      if (other.index / warp_lanes == warp && other.state != State::at_collective) {
-        report_.fault = "divergent warp: " + describe(*lane) + "; " + describe(other) +
-                        (other.state == State::exited ? " has ended" : "");
-        return;
-      }
-  }
-  const auto first = std::find_if(threads_.begin(), threads_.end(), waits);
-  for (const Thread& other : threads_)
-    if (other.state == State::at_barrier && other.site != first->site) {
-      report_.fault = "divergent barrier: " + describe(*first) + "; " + describe(other);
-      return;
-    }
-  report_.fault = "divergent barrier: " + describe(*first) + "; " +
-                  (exited != threads_.end() ? describe(*exited) + " has ended" : "its number of threads never comes");
+  share(&Thread::known);
+  if (fences_) share(&Thread::fenced);
+  for (Thread* thread : threads) thread->known[static_cast<std::size_t>(thread->index)] = ++thread->clock;
 }
 
 void Launch::stop(const std::string& why) {
@@ -287,6 +186,14 @@ void Launch::observe(Access access, const void* address, std::size_t bytes, cons
   const auto* const byte = static_cast<const std::byte*>(address);
   const auto* const arguments = static_cast<const std::byte*>(arguments_.begin);
   if (access == Access::read && byte >= arguments && byte + bytes <= arguments + arguments_.bytes) return;
+  this->access(access, address, bytes, pc,
+               {block_number_, static_cast<std::uint32_t>(current_->index), current_->clock, pc},
+               {current_->known, current_->known});
+}
+
+void Launch::access(Access access, const void* address, std::size_t bytes, const void* pc, const Actor& actor,
+                    const Known& known) {
+  const auto* const byte = static_cast<const std::byte*>(address);
   const auto place = [&] { return " of " + std::to_string(bytes) + " bytes at " + source_line(pc); };
   const char* const verb = access == Access::read ? "read" : "write";
   Memory::Region* const region = region_of(byte);
@@ -315,9 +222,8 @@ void Launch::observe(Access access, const void* address, std::size_t bytes, cons
   if (offset % region->history.granularity() != 0 || bytes % region->history.granularity() != 0)
     stop(std::string(verb) + place() + " in " + region->name + ", whose accesses are followed in cells of " +
          std::to_string(region->history.granularity()) + " bytes");
-  const Actor actor{block_number_, static_cast<std::uint32_t>(current_->index), current_->clock, pc};
   found_.clear();
-  region->history.record(access, offset, bytes, actor, current_->known, found_);
+  region->history.record(access, offset, bytes, actor, known, found_);
   for (Finding& finding : found_) {
     if (places_[{finding.earlier.pc, finding.later.pc}]++ != 0 || report_.findings.size() == most_findings) {
       ++report_.repeated;
@@ -337,20 +243,34 @@ void Launch::barrier(int id, int threads, Site site) {
   self.fiber->leave();
 }
 
-void Launch::collective(Collective kind, Site site, const LaneOperands& operands) {
+bool Launch::gather(Collective kind, Site site, std::span<Thread> group) {
   Thread& self = *current_;
   self.state = State::at_collective;
   self.collective = kind;
   self.site = site;
-  self.operands = operands;
-  const std::span<Thread> warp(&threads_[static_cast<std::size_t>(self.index / warp_lanes * warp_lanes)], warp_lanes);
-  for (const Thread& lane : warp)
-    if (lane.state == State::at_collective && (lane.collective != kind || lane.site != site))
-      stop("divergent warp: " + describe(lane));
-  if (std::any_of(warp.begin(), warp.end(), [](const Thread& lane) { return lane.state != State::at_collective; })) {
-    self.fiber->leave();
-    return;
-  }
+  // Other warps of a warpgroup may be behind, in an operation of their own.
+  const auto arrived = [&](const Thread& lane) {
+    return lane.state == State::at_collective && lane.collective == kind && lane.site == site;
+  };
+  for (const Thread& lane : group)
+    if (lane.state == State::at_collective && !arrived(lane) &&
+        (lane.index / warp_lanes == self.index / warp_lanes || of_warpgroup(lane.collective)))
+      stop((of_warpgroup(kind) ? "divergent warpgroup: " : "divergent warp: ") + describe(lane));
+  if (std::all_of(group.begin(), group.end(), arrived)) return true;
+  self.fiber->leave();
+  return false;
+}
+
+void Launch::release(std::span<Thread> group) {
+  for (Thread& lane : group) lane.state = State::ready;
+  current_->state = State::running;
+}
+
+void Launch::collective(Collective kind, Site site, const LaneOperands& operands) {
+  const std::span<Thread> warp(&threads_[static_cast<std::size_t>(current_->index / warp_lanes * warp_lanes)],
+                               warp_lanes);
+  current_->operands = operands;
+  if (!gather(kind, site, warp)) return;
   // The last lane to arrive does the work of all.
   if (kind == Collective::sync_warp) {
     std::array<Thread*, warp_lanes> lanes{};
@@ -361,8 +281,42 @@ void Launch::collective(Collective kind, Site site, const LaneOperands& operands
     for (std::size_t i = 0; i < warp_lanes; ++i) lanes[i] = warp[i].operands;
     operands.apply(lanes);
   }
-  for (Thread& lane : warp) lane.state = State::ready;
-  self.state = State::running;
+  release(warp);
+}
+
+void Launch::fence_async_proxy() {
+  fences_ = true;
+  current_->fenced = current_->known;
+  current_->known[static_cast<std::size_t>(current_->index)] = ++current_->clock;
+}
+
+KnownClocks Launch::fenced(const Thread& thread) const {
+  KnownClocks clocks = thread.known;
+  std::copy_n(thread.fenced.begin(), threads_.size(), clocks.begin());
+  return clocks;
+}
+
+Actor Launch::agent(std::size_t number, std::uint32_t clock, const void* pc) const {
+  return {block_number_, static_cast<std::uint32_t>(threads_.size() + number), clock, pc};
+}
+
+bool Launch::is_shared(const void* address, std::size_t bytes) const {
+  const auto* const byte = static_cast<const std::byte*>(address);
+  return byte >= shared_.begin && byte + bytes <= shared_.begin + shared_.bytes;
+}
+
+std::uint32_t Launch::shared_offset(const void* address) const {
+  return static_cast<std::uint32_t>(static_cast<const std::byte*>(address) - shared_.begin);
+}
+
+bool Launch::reads_late() {
+  return options_.schedule == Schedule::reverse || (options_.schedule == Schedule::random && (random_() & 1) != 0);
+}
+
+void Launch::set_in_flight(std::byte* to, std::size_t bytes, bool in_flight) {
+  // Nobody may rely on these bytes before they have arrived: all ones is NaN in every floating type.
+  if (in_flight) std::memset(to, 0xFF, bytes);
+  shared_.history.set_in_flight(shared_offset(to), bytes, in_flight);
 }
 
 void Launch::copy_async(void* to, const void* from, int bytes, const void* pc) {
@@ -373,14 +327,11 @@ void Launch::copy_async(void* to, const void* from, int bytes, const void* pc) {
       static_cast<std::byte*>(to), bytes == 0 ? nullptr : static_cast<const std::byte*>(from), {}, false, self.group};
   if (copy.from != nullptr) {
     observe(Access::read, from, sizeof copy.bytes, pc);
-    copy.late =
-        options_.schedule == Schedule::reverse || (options_.schedule == Schedule::random && (random_() & 1) != 0);
+    copy.late = reads_late();
     if (!copy.late) std::memcpy(&copy.bytes, from, sizeof copy.bytes);
   }
   observe(Access::write, to, sizeof copy.bytes, pc);
-  // Nobody may rely on these bytes before they have arrived: all ones is NaN in every floating type.
-  std::memset(to, 0xFF, sizeof copy.bytes);
-  shared_.history.set_in_flight(static_cast<std::size_t>(copy.to - shared_.begin), sizeof copy.bytes, true);
+  set_in_flight(copy.to, sizeof copy.bytes, true);
   self.copies.push_back(copy);
 }
 
@@ -395,14 +346,12 @@ void Launch::wait_copies(int pending, const void* pc) {
     }
     if (copy.from != nullptr) observe(Access::read, copy.from, sizeof copy.bytes, pc);
     if (copy.late) std::memcpy(&copy.bytes, copy.from, sizeof copy.bytes);
-    shared_.history.set_in_flight(static_cast<std::size_t>(copy.to - shared_.begin), sizeof copy.bytes, false);
+    set_in_flight(copy.to, sizeof copy.bytes, false);
     observe(Access::write, copy.to, sizeof copy.bytes, pc);
     std::memcpy(copy.to, &copy.bytes, sizeof copy.bytes);
   }
   self.copies = std::move(rest);
 }
-
-}  // namespace
 
 void observe(Access access, const void* address, std::size_t bytes, const void* pc) {
   if (running_launch != nullptr) running_launch->observe(access, address, bytes, pc);
@@ -422,67 +371,5 @@ Report detail::launch(Memory& memory, const lisa::cuda::LaunchGeometry& geometry
     throw std::invalid_argument("found a grid with an extent that cannot be launched");
   return Launch(memory, geometry, thread, arguments, options).run();
 }
-
-namespace running {
-
-int thread_index() { return running_launch->current().index; }
-lisa::cuda::BlockIndex block_index() { return running_launch->block(); }
-std::byte* shared_memory() { return running_launch->shared(); }
-void barrier(int id, int threads, Site site) { running_launch->barrier(id, threads, site); }
-void sync_warp(Site site) { running_launch->collective(Collective::sync_warp, site, {}); }
-
-std::uint32_t shuffle(ShuffleKind kind, std::uint32_t value, int operand, Site site) {
-  std::uint32_t result = 0;
-  running_launch->collective(Collective::shuffle, site,
-                             {&value, nullptr, &result, static_cast<int>(kind), operand, shuffle_lanes});
-  return result;
-}
-
-std::uint32_t ballot(bool vote, Site site) {
-  std::uint32_t result = 0;
-  running_launch->collective(Collective::ballot, site, {nullptr, nullptr, &result, 0, vote ? 1 : 0, ballot_lanes});
-  return result;
-}
-
-void load_matrix(std::uint32_t (&fragment)[4], const void* row, bool transposed, Site site) {
-  observe(Access::read, row, sizeof(Vector16), __builtin_return_address(0));  // each lane reads its row in its own name
-  Vector16 bytes;
-  std::memcpy(&bytes, row, sizeof bytes);
-  running_launch->collective(Collective::load_matrix, site,
-                             {&bytes, nullptr, fragment, transposed ? 1 : 0, 0, exchange_matrix_rows});
-}
-
-void multiply_bf16(float (&sum)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], Site site) {
-  running_launch->collective(Collective::multiply, site, {a, b, sum, 0, 0, multiply_bf16_fragments});
-}
-
-void multiply_fp16(float (&sum)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], Site site) {
-  running_launch->collective(Collective::multiply, site, {a, b, sum, 0, 0, multiply_fp16_fragments});
-}
-
-void copy_async(void* shared, const void* global, int bytes) {
-  running_launch->copy_async(shared, global, bytes, __builtin_return_address(0));
-}
-void commit_copies() { ++running_launch->current().group; }
-void wait_copies(int pending) { running_launch->wait_copies(pending, __builtin_return_address(0)); }
-
-Vector16 load16(const void* address) {
-  observe(Access::read, address, sizeof(Vector16), __builtin_return_address(0));
-  Vector16 value;
-  std::memcpy(&value, address, sizeof value);
-  return value;
-}
-
-void store16(void* address, const Vector16& value) {
-  observe(Access::write, address, sizeof(Vector16), __builtin_return_address(0));
-  std::memcpy(address, &value, sizeof value);
-}
-
-std::uint32_t atomic_add(std::uint32_t* address, std::uint32_t value) {
-  observe(Access::atomic, address, sizeof value, __builtin_return_address(0));
-  return std::exchange(*address, *address + value);
-}
-
-}  // namespace running
 
 }  // namespace simt

@@ -28,6 +28,7 @@ struct Report {
   std::string fault;              ///< why the launch was stopped; empty when every thread reached its end
   std::vector<Finding> findings;  ///< the first of each pair of places
   std::size_t repeated = 0;       ///< further findings of pairs of places that are listed
+  std::uint32_t threads = 0;      ///< of a block
   [[nodiscard]] bool clean() const { return fault.empty() && findings.empty(); }
   /// Fault and findings with source lines.
   [[nodiscard]] std::string text() const;

@@ -1,24 +1,11 @@
 // The accesses of these kernels are compiled with -fsanitize=thread; see sanitizer_callbacks.cpp.
 #include "micro_kernels.hpp"
 
-#include "device.hpp"
+#include "micro_body.hpp"
 
 namespace simt {
 
 namespace {
-
-/// A micro-kernel's memory, and the place of the thread that runs it.
-struct Micro : MicroArguments {
-  int t = Device::thread_index();
-  int b = Device::block_index().x;
-  std::uint32_t* s = reinterpret_cast<std::uint32_t*>(Device::shared_memory());
-};
-
-/// The kernel that runs `Body`, a lambda without captures.
-template <class Body>
-auto micro(Body) -> void (*)(const MicroArguments&) {
-  return [](const MicroArguments& arguments) { Body{}(Micro{arguments}); };
-}
 
 /// Starts thread t's copy of 16 bytes.
 void copy(std::uint32_t* to, const std::uint32_t* from, int t) { Device::copy_async(to + 4 * t, from + 4 * t, true); }

@@ -33,4 +33,12 @@ struct MicroKernel {
 /// Each must be stopped.
 [[nodiscard]] std::vector<MicroKernel> faulty_kernels();
 
+// The same for the operations of HopperDevice: transaction barriers and tensor copies, and products of warpgroups.
+[[nodiscard]] std::vector<MicroKernel> racy_tile_kernels();
+[[nodiscard]] std::vector<MicroKernel> race_free_tile_kernels();
+[[nodiscard]] std::vector<MicroKernel> faulty_tile_kernels();
+[[nodiscard]] std::vector<MicroKernel> racy_product_kernels();
+[[nodiscard]] std::vector<MicroKernel> race_free_product_kernels();
+[[nodiscard]] std::vector<MicroKernel> faulty_product_kernels();
+
 }  // namespace simt

@@ -75,12 +75,13 @@ def outcome(mutant, build, folder):
     if result.returncode < 0:
         return "killed", f"signal {-result.returncode}"
     logged = [line.strip() for line in result.stdout.splitlines()]
-    for words in ("divergent", "outside of all memory", "over the end", "misaligned", "never waited", "write against",
-                  "read of", "access to a copy"):
+    for words in ("divergent", "outside of all memory", "over the end", "misaligned", "never waited", "nobody waited",
+                  "never ends", "that no fence", "a product", "registers", "write against", "read of",
+                  "access to a copy"):
         found = next((line for line in logged if words in line), None)
         if found:
             return "killed", found.removeprefix("logged: ").strip()[:90]
-    return "killed", "outside of the error bound" if "worst <= 1.0" in result.stdout else "values"
+    return "killed", "outside of the error bound" if "<= 1.0 )" in result.stdout else "values"
 
 
 def main(arguments):

@@ -29,11 +29,14 @@ std::string source_line(const void* pc) {
 }
 
 std::string Report::text() const {
-  static constexpr std::array kinds{"write against write", "read of an unordered write", "write against read",
-                                    "read of uninitialised memory", "access to a copy in flight"};
-  const auto who = [](const Actor& actor) {
-    return "block " + std::to_string(actor.block) + " thread " + std::to_string(actor.thread) + " at " +
-           source_line(actor.pc);
+  static constexpr std::array kinds{
+      "write against write",        "read of an unordered write",
+      "write against read",         "read of uninitialised memory",
+      "access to a copy in flight", "write that no fence shows to the asynchronous proxy"};
+  const auto who = [this](const Actor& actor) {
+    const std::string name =
+        actor.thread < threads ? "thread " + std::to_string(actor.thread) : std::string("asynchronous operation");
+    return "block " + std::to_string(actor.block) + " " + name + " at " + source_line(actor.pc);
   };
   std::string text = fault;
   for (const Finding& finding : findings) {

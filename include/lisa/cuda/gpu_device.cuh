@@ -159,7 +159,7 @@ struct GpuDevice {
     return wide;
   }
 
- private:
+ protected:
   static constexpr unsigned all_lanes = 0xFFFFFFFF;
 
   static __device__ __forceinline__ std::uint32_t shared_address(const void* pointer) {

@@ -49,19 +49,22 @@ template <class Element>
   return nullptr;
 }
 
-/// Turns products of queries with the table's rows into position terms: scratch [16, pitch] takes what belongs to
-/// distance d in column d, and `terms` [16, 8 * tiles] gets, for the query at `position(row)` and key n, what belongs
-/// to the distance between them, over `scale`; minus infinity from `keys` on, which takes those keys out of the
-/// softmax.
-template <class Dev, int table_tiles, int tiles, class Position>
-LISA_DEVICE void skew_terms(float (&terms)[tiles][4], const float (&products)[table_tiles][4], float* scratch,
-                            int pitch, int lane, int keys, float scale, Position position) {
+/// Puts a warp's products [16, 8 * tiles] into `scratch` [16, pitch], from column `first` on.
+template <int tiles>
+LISA_DEVICE void store_products(float* scratch, int pitch, int first, const float (&products)[tiles][4], int lane) {
 #pragma unroll
-  for (int tile = 0; tile < table_tiles; ++tile)
+  for (int tile = 0; tile < tiles; ++tile)
 #pragma unroll
     for (int i = 0; i < 4; ++i)
-      scratch[fragment_row(lane, i) * pitch + tile * 8 + fragment_column(lane, i)] = products[tile][i];
-  Dev::sync_warp();
+      scratch[fragment_row(lane, i) * pitch + first + tile * 8 + fragment_column(lane, i)] = products[tile][i];
+}
+
+/// Position terms from the products of queries with a table's rows: scratch [16, pitch] has what belongs to distance d
+/// in column d, and `terms` [16, 8 * tiles] gets, for the query at `position(row)` and key n, what belongs to the
+/// distance between them, over `scale`; minus infinity from `keys` on, which takes those keys out of the softmax.
+template <int tiles, class Position>
+LISA_DEVICE void read_skewed(float (&terms)[tiles][4], const float* scratch, int pitch, int lane, int keys, float scale,
+                             Position position) {
   const float inverse = 1.0F / scale;
 #pragma unroll
   for (int tile = 0; tile < tiles; ++tile)
@@ -70,6 +73,15 @@ LISA_DEVICE void skew_terms(float (&terms)[tiles][4], const float (&products)[ta
       const int row = fragment_row(lane, i), key = tile * 8 + fragment_column(lane, i);
       terms[tile][i] = key < keys ? scratch[row * pitch + position(row) - key + keys - 1] * inverse : -INFINITY;
     }
+}
+
+/// `read_skewed` of a warp's products, through `scratch`.
+template <class Dev, int table_tiles, int tiles, class Position>
+LISA_DEVICE void skew_terms(float (&terms)[tiles][4], const float (&products)[table_tiles][4], float* scratch,
+                            int pitch, int lane, int keys, float scale, Position position) {
+  store_products(scratch, pitch, 0, products, lane);
+  Dev::sync_warp();
+  read_skewed(terms, scratch, pitch, lane, keys, scale, position);
 }
 
 }  // namespace lisa::cuda

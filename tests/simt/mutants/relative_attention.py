@@ -33,7 +33,7 @@ MUTANTS = [
     Mutant("attention_maximum_of_half_a_row", TILES,
            "  value = fmaxf(value, Dev::shuffle_xor(value, 1));\n", ""),
     Mutant("attention_sum_of_half_a_row", TILES, "  value += Dev::shuffle_xor(value, 1);\n", ""),
-    Mutant("attention_skew_unsynchronised", SHARED, "  Dev::sync_warp();\n  const float inverse", "  const float inverse"),
+    Mutant("attention_skew_unsynchronised", SHARED, "  Dev::sync_warp();\n  read_skewed(", "  read_skewed("),
     Mutant("attention_skew_off_by_one", SHARED, "position(row) - key + keys - 1]", "position(row) - key + keys]"),
     Mutant("attention_skew_mirrored", SHARED, "position(row) - key + keys - 1]", "key - position(row) + keys - 1]"),
     Mutant("attention_padding_keys_not_masked", SHARED, "* inverse : -INFINITY", "* inverse : 0.0F"),
