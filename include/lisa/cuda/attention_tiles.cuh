@@ -123,18 +123,16 @@ LISA_DEVICE void multiply_weights(float (&sums)[head_dim / 8][4], const float (&
   }
 }
 
-/// Softmax over keys that come tile by tile, for a warp's 16 queries: what has been seen so far.
-template <int head_dim>
-struct RunningSoftmax {
-  float sums[head_dim / 8][4] = {};           // of weighted values
+/// A lane's part of the softmax over the keys so far, for its two rows of a tile.
+struct SoftmaxRows {
   float maximum[2] = {-INFINITY, -INFINITY};  // of the scores, in units of log2
   float weight_sum[2] = {0.0F, 0.0F};         // of this lane's columns
 
   /// Turns products of queries and keys into weights relative to the maximum so far, which must be finite after this
-  /// tile, and rescales what there is.
+  /// tile. What earlier weights gave must be multiplied by `shrink`.
   /// @param row_terms added to the scaled scores of the lane's two rows, in units of log2
   template <class Dev, int tiles>
-  LISA_DEVICE void weigh(float (&scores)[tiles][4], float to_log2, const float (&row_terms)[2] = {0.0F, 0.0F}) {
+  LISA_DEVICE void weigh(float (&scores)[tiles][4], float to_log2, const float (&row_terms)[2], float (&shrink)[2]) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float largest = -INFINITY;
@@ -142,15 +140,10 @@ struct RunningSoftmax {
       for (int tile = 0; tile < tiles; ++tile)
         largest = fmaxf(largest, fmaxf(scores[tile][2 * half], scores[tile][2 * half + 1]));
       const float now = fmaxf(maximum[half], row_maximum<Dev>(largest) * to_log2 + row_terms[half]);
-      const float shrink = Dev::exp2(maximum[half] - now);  // 0 for the first tile
+      shrink[half] = Dev::exp2(maximum[half] - now);  // 0 for the first tile
       maximum[half] = now;
       const float shift = row_terms[half] - now;
-      weight_sum[half] *= shrink;
-#pragma unroll
-      for (int tile = 0; tile < head_dim / 8; ++tile) {
-        sums[tile][2 * half] *= shrink;
-        sums[tile][2 * half + 1] *= shrink;
-      }
+      weight_sum[half] *= shrink[half];
 #pragma unroll
       for (int tile = 0; tile < tiles; ++tile)
 #pragma unroll
@@ -159,6 +152,23 @@ struct RunningSoftmax {
           weight_sum[half] += scores[tile][i];
         }
     }
+  }
+};
+
+/// Rows of sums beside their softmax: all that a warp keeps from tile to tile.
+template <int head_dim>
+struct RunningSoftmax : SoftmaxRows {
+  float sums[head_dim / 8][4] = {};  // of weighted values
+
+  /// As `SoftmaxRows::weigh`; rescales what there is.
+  template <class Dev, int tiles>
+  LISA_DEVICE void weigh(float (&scores)[tiles][4], float to_log2, const float (&row_terms)[2] = {0.0F, 0.0F}) {
+    float shrink[2];
+    SoftmaxRows::weigh<Dev>(scores, to_log2, row_terms, shrink);
+#pragma unroll
+    for (int tile = 0; tile < head_dim / 8; ++tile)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) sums[tile][i] *= shrink[i / 2];
   }
 };
 

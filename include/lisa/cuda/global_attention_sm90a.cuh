@@ -203,36 +203,6 @@ LISA_DEVICE void start_value_products(float (&sums)[head_dim / 8][4], const std:
   Dev::commit_products();
 }
 
-/// A lane's part of the softmax over the keys so far: two rows of 64 queries.
-struct RunningSoftmax {
-  float maximum[2] = {-INFINITY, -INFINITY};
-  float weight_sum[2] = {0.0F, 0.0F};
-
-  /// Turns scores of a row of keys into weights. What earlier weights gave must be multiplied by `shrink`.
-  template <class Dev>
-  LISA_DEVICE void add(float (&scores)[8][4], const float (&row_term)[2], float to_log2, float (&shrink)[2]) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float largest = -INFINITY;
-#pragma unroll
-      for (int tile = 0; tile < 8; ++tile)
-        largest = fmaxf(largest, fmaxf(scores[tile][2 * half], scores[tile][2 * half + 1]));
-      const float now = fmaxf(maximum[half], row_maximum<Dev>(largest) * to_log2 + row_term[half]);
-      shrink[half] = Dev::exp2(maximum[half] - now);  // 0 for the first row of keys
-      maximum[half] = now;
-      weight_sum[half] *= shrink[half];
-      const float shift = row_term[half] - now;
-#pragma unroll
-      for (int tile = 0; tile < 8; ++tile)
-#pragma unroll
-        for (int i = 2 * half; i < 2 * half + 2; ++i) {
-          scores[tile][i] = Dev::exp2(scores[tile][i] * to_log2 + shift);
-          weight_sum[half] += scores[tile][i];
-        }
-    }
-  }
-};
-
 /// A tile of weights as the left operand of products.
 template <class Dev, class Element>
 LISA_DEVICE void pack_weights(std::uint32_t (&weights)[4][4], const float (&scores)[8][4]) {
@@ -321,7 +291,7 @@ LISA_DEVICE void global_attention_sm90a(const HopperAttentionArguments<Element, 
   float sums[head_dim / 8][4] = {};
   std::uint32_t weights[4][4];
   float shrink[2];
-  RunningSoftmax softmax;
+  SoftmaxRows softmax;
   const auto start_scores = [&](int key_row) {
     Dev::wait_phase(full + key_row % stages, key_row / stages % 2);
 #pragma unroll
@@ -335,7 +305,7 @@ LISA_DEVICE void global_attention_sm90a(const HopperAttentionArguments<Element, 
     for (int half = 0; half < 2; ++half)
       row_term[half] =
           scratch[fragment_row(lane, 2 * half) * Shared::scratch_pitch + Tile::rows - 1 - key_row] * log2_of_e;
-    softmax.add<Dev>(scores, row_term, to_log2, shrink);
+    softmax.weigh<Dev>(scores, to_log2, row_term, shrink);
   };
   start_scores(0);
   Dev::fence_products(scores, queries);

@@ -86,7 +86,6 @@ MUTANTS = [
     Mutant("sm90a_results_over_row_terms", KERNEL, "  Dev::sync_warp();  // all lanes have read their terms", "  //"),
     Mutant("sm90a_rescaled_by_the_other_half", KERNEL, "shrink[i / 2];", "shrink[i % 2];"),
     Mutant("sm90a_not_rescaled", KERNEL, "sums[tile][i] *= shrink[i / 2];", ";"),
-    Mutant("sm90a_sum_not_rescaled", KERNEL, "      weight_sum[half] *= shrink[half];\n", ""),
     Mutant("sm90a_weights_of_the_other_tile", KERNEL, "scores[2 * depth + i / 2]", "scores[2 * depth + i % 2]"),
     Mutant("sm90a_weights_of_the_other_half", KERNEL, "tile[i % 2 * 2], tile[i % 2 * 2 + 1]", "tile[i / 2 * 2], tile[i / 2 * 2 + 1]"),
     # Launch

@@ -43,8 +43,8 @@ MUTANTS = [
     Mutant("attention_store_rows_of_the_other_half", TILES, "sums[tile][2 * half + 1] * factors[half]",
            "sums[tile][2 * half + 1] * factors[1 - half]"),
     Mutant("attention_row_term_forgotten", TILES, "const float shift = row_terms[half] - now;", "const float shift = -now;"),
-    Mutant("attention_sums_not_rescaled", TILES, "        sums[tile][2 * half] *= shrink;\n", ""),
-    Mutant("attention_weight_sum_not_rescaled", TILES, "      weight_sum[half] *= shrink;\n", ""),
+    Mutant("attention_sums_not_rescaled", TILES, "sums[tile][i] *= shrink[i / 2];", ";"),
+    Mutant("attention_weight_sum_not_rescaled", TILES, "      weight_sum[half] *= shrink[half];\n", ""),
     Mutant("attention_maximum_forgotten", TILES, "      maximum[half] = now;\n", ""),
     Mutant("attention_last_depth_of_weights_dropped", TILES, "depth < tiles / 2; ++depth", "depth < tiles / 2 - 1; ++depth"),
     # Global attention
