@@ -26,7 +26,7 @@ void check_hopper(const Grid& grid, Schedule schedule, int blocks = 0) {
   REQUIRE(lisa::cuda::global_attention_refusal(problem.arguments) == nullptr);
   LaunchGeometry geometry = lisa::cuda::hopper_attention_geometry(problem.arguments);
   if (blocks != 0) geometry.grid.x = blocks;
-  const int launched = std::min(grid.height, 2 * geometry.grid.x);
+  const int launched = blocks == 0 ? grid.height : std::min(grid.height, 2 * blocks);
   if (grid.batch != 0) {
     REQUIRE(lisa::cuda::hopper_attention_refusal(problem.arguments) == nullptr);
     const auto arguments = lisa::cuda::hopper_attention_arguments<TensorMap>(problem.arguments, tensor_map);
