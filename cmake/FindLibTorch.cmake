@@ -10,7 +10,7 @@
 #   LisaTorchHint                       where the installed package was built with it
 #   CMAKE_PREFIX_PATH and the system
 
-if(TARGET LibTorch::torch)
+if(TARGET LibTorch::torch AND (TARGET LibTorch::cuda OR NOT "CUDA" IN_LIST LibTorch_FIND_COMPONENTS))
   set(LibTorch_FOUND TRUE)
   return()
 endif()
@@ -83,6 +83,10 @@ if(LISA_TORCH_DIR)
 else()
   set(_libtorch_advice "Install it (pip install torch==2.11.0) or pass -DLISA_TORCH_DIR=<folder with include/ and lib/>.")
 endif()
+if("CUDA" IN_LIST LibTorch_FIND_COMPONENTS AND LibTorch_INCLUDE_DIR AND NOT LibTorch_CUDA_FOUND)
+  set(_libtorch_advice
+      "A CUDA build was asked for: ${_libtorch_root}/lib must hold libtorch_cuda.so and libc10_cuda.so, and there must be a CUDA toolkit.")
+endif()
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(
   LibTorch
@@ -96,14 +100,19 @@ endif()
 find_package(Threads REQUIRED)
 # IMPORTED: the headers come in as system headers, the library folder goes into the rpath.
 foreach(_libtorch_name c10 torch_cpu)
+  if(TARGET LibTorch::torch) # found without CUDA before
+    break()
+  endif()
   add_library(LibTorch::${_libtorch_name} SHARED IMPORTED)
   set_target_properties(
     LibTorch::${_libtorch_name}
     PROPERTIES IMPORTED_LOCATION "${LibTorch_LIBRARY_${_libtorch_name}}"
                INTERFACE_INCLUDE_DIRECTORIES "${LibTorch_INCLUDE_DIR};${LibTorch_INCLUDE_DIR}/torch/csrc/api/include")
 endforeach()
-add_library(LibTorch::torch INTERFACE IMPORTED)
-target_link_libraries(LibTorch::torch INTERFACE LibTorch::torch_cpu LibTorch::c10 Threads::Threads)
+if(NOT TARGET LibTorch::torch)
+  add_library(LibTorch::torch INTERFACE IMPORTED)
+  target_link_libraries(LibTorch::torch INTERFACE LibTorch::torch_cpu LibTorch::c10 Threads::Threads)
+endif()
 if(LibTorch_CUDA_FOUND)
   add_library(LibTorch::c10_cuda SHARED IMPORTED)
   set_target_properties(LibTorch::c10_cuda PROPERTIES IMPORTED_LOCATION "${LibTorch_LIBRARY_c10_cuda}")

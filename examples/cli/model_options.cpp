@@ -13,6 +13,9 @@
 #include "lisa/base/printable.hpp"
 #include "lisa/checkpoint/checkpoint_folder.hpp"
 #include "lisa/checkpoint/config_json.hpp"
+#include "lisa/gpu/require_device.hpp"
+#include "lisa/train/process_device.hpp"
+#include "process_group.hpp"
 #include "spec_fit.hpp"
 #include "terminal.hpp"
 
@@ -44,6 +47,14 @@ c10::Device parse_device(const std::string& name) {
   } catch (const std::exception&) {
     throw InputError("device", found_expected(quoted(name), "cpu or cuda[:index]"));
   }
+}
+
+/// The device that is named; of several processes each takes a GPU of its own where none is.
+c10::Device choose_device(const std::string& name) {
+  const c10::Device device = parse_device(name);
+  const c10::Device own = device.is_cuda() && !device.has_index() ? process_device(device, launched_place()) : device;
+  require_device(own);
+  return own;
 }
 
 }  // namespace
@@ -97,7 +108,9 @@ void add_model_options(CLI::App& command, ModelOptions& options, bool required) 
       .add_flag("--fp32-positional-encoding", options.fp32_positional_encoding,
                 "SAM's positional encoding in fp32 also in bf16 (the original rounds it)")
       ->group(group);
-  command.add_option("--device", options.device, "cpu or cuda[:index]")->capture_default_str()->group(group);
+  command.add_option("--device", options.device, "cpu or cuda[:index]; of several processes each takes its own GPU")
+      ->capture_default_str()
+      ->group(group);
   command.add_option("--threads", options.threads, "threads for matrix products; 0: all cores")
       ->check(CLI::Range(0, 4096))
       ->group(group);
@@ -112,7 +125,7 @@ LoadOptions load_options(const ModelOptions& options) {
           .merge_adapter = !options.separate_adapter,
           .precision = parse_precision(options.dtype),
           .fp32_positional_encoding = options.fp32_positional_encoding,
-          .device = parse_device(options.device),
+          .device = choose_device(options.device),
           .verify_crc = !options.skip_crc,
           .check_finite = options.check_finite};
 }

@@ -32,7 +32,8 @@ void add_model_options(CLI::App& command, ModelOptions& options, bool required =
 /// @throws InputError for an unknown name; MismatchError naming the closest one's differences when none fits
 [[nodiscard]] SpecEntry choose_spec(const ModelOptions& options);
 
-/// How the options ask for a model to be loaded. @throws InputError for a device or dtype that is none
+/// How the options ask for a model to be loaded. @throws InputError for a device or dtype that is none, and for a
+/// device that this machine or this program lacks
 [[nodiscard]] LoadOptions load_options(const ModelOptions& options);
 
 /// Loads the model: the specification is the one that the checkpoint fits, or the one named.

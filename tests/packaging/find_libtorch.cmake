@@ -57,3 +57,12 @@ find(torch_dir "${BUILD}/places/config" ${no_python} "-DTorch_DIR=${BUILD}/place
 # A wrong folder fails although there is a right one elsewhere.
 find(wrong "LISA_TORCH_DIR is ${BUILD}/nowhere: it must hold include/ATen/core/Tensor.h" "-DLISA_TORCH_DIR=${BUILD}/nowhere"
      "-DCMAKE_PREFIX_PATH=${BUILD}/places/system")
+
+# A libtorch for the CPU is no libtorch for GPUs, and the error says what lacks.
+file(MAKE_DIRECTORY "${BUILD}/places/cpu_half/lib")
+file(CREATE_LINK "${TORCH}/include" "${BUILD}/places/cpu_half/include" SYMBOLIC)
+foreach(library torch_cpu c10)
+  file(CREATE_LINK "${TORCH}/lib/lib${library}.so" "${BUILD}/places/cpu_half/lib/lib${library}.so" SYMBOLIC)
+endforeach()
+find(cpu_half "${BUILD}/places/cpu_half/lib must hold libtorch_cuda.so and libc10_cuda.so"
+     "-DLISA_TORCH_DIR=${BUILD}/places/cpu_half" -DCOMPONENT=CUDA)

@@ -5,8 +5,8 @@
 
 namespace lisa::cpu {
 
-/// Whether operators may use this library's own CPU kernels. The environment variable LISA_KERNELS=reference, read
-/// once, leaves everything to ATen, for comparisons.
+/// Whether operators may use this library's own kernels, the CPU's and the GPU's. The environment variable
+/// LISA_KERNELS=reference, read once, leaves everything to ATen, for comparisons.
 [[nodiscard]] inline bool own_kernels_enabled() {
   static const bool enabled = [] {
     const char* const choice = std::getenv("LISA_KERNELS");

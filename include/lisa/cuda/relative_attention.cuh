@@ -37,11 +37,15 @@ template <class Element>
   if (a.batch < 0 || a.batch > 65535 || a.heads < 1 || a.heads > 65535)
     return "relative attention: takes 0 to 65535 images and 1 to 65535 heads";
   if (!(a.scale > 0.0F)) return "relative attention: the scale must be positive";
-  for (const Element* const input : {a.q, a.k, a.v})
-    for (const std::int64_t stride : {a.batch_stride, a.token_stride, a.head_stride})
+  // Named arrays: nvcc 13 garbles a loop over braces in a template before it gives it to the host's compiler.
+  const Element* const inputs[] = {a.q, a.k, a.v};
+  const std::int64_t strides[] = {a.batch_stride, a.token_stride, a.head_stride};
+  for (const Element* const input : inputs)
+    for (const std::int64_t stride : strides)
       if (!rows_aligned(input, stride))
         return "relative attention: q, k and v must start at multiples of 16 bytes, with strides of whole 16 bytes";
-  for (const std::int64_t stride : {a.out_batch_stride, a.out_token_stride, a.out_head_stride})
+  const std::int64_t out_strides[] = {a.out_batch_stride, a.out_token_stride, a.out_head_stride};
+  for (const std::int64_t stride : out_strides)
     if (!rows_aligned(a.out, stride))
       return "relative attention: out must start at a multiple of 16 bytes, with strides of whole 16 bytes";
   if (!rows_aligned(a.rel_h, 0) || !rows_aligned(a.rel_w, 0))

@@ -12,6 +12,7 @@
 #include "lisa/base/error.hpp"
 #include "lisa/checkpoint/archive.hpp"
 #include "lisa/checkpoint/config_json.hpp"
+#include "lisa/gpu/require_device.hpp"
 #include "lisa/image/preprocess.hpp"
 #include "lisa/model/assign_weights.hpp"
 #include "lisa/model/lisa_model.hpp"
@@ -92,9 +93,11 @@ void prepare(Lisa<S>& model, const LoadOptions& options) {
 /// Loads a checkpoint in the published layout into a model: config.json, tokenizer files, weights in .bin or
 /// .safetensors, whole or in shards, and the vision tower. Weights stay mapped where dtype and device allow.
 /// @throws IoError, FormatError, LimitError  for files that cannot be read or break their format
+/// @throws InputError     for a device that is not there
 /// @throws MismatchError  every field or tensor in which the files differ from the specification, in one report
 template <ModelSpec S>
 [[nodiscard]] LoadedModel<S> load(const std::string& folder, const LoadOptions& options = {}) {
+  require_device(options.device);
   const CheckpointConfig config = read_checkpoint_config(folder);
   require_same_config<S>(config);
   const ArchiveOptions archive_options{.verify_crc = options.verify_crc, .check_finite = options.check_finite};

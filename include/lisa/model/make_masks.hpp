@@ -53,8 +53,8 @@ template <ModelSpec S>
   times.mask_decoder += watch.lap();
   const at::Tensor low_res = tensors.low_res_masks.select(1, 0).to(at::kFloat);  // [N, 4g, 4g]
   const auto extent = [](const ImageSize& size) { return ImageExtent{size.height, size.width}; };
-  std::vector<BitMask> bits =
-      mask_bits(low_res, image.sam.image.size(-1), extent(image.sam.resized_size), extent(image.sam.original_size));
+  std::vector<BitMask> bits = mask_bits(prediction.low_res_masks.select(1, 0), image.sam.image.size(-1),
+                                        extent(image.sam.resized_size), extent(image.sam.original_size));
   std::vector<AnswerMask> masks;
   for (std::size_t i = 0; i < token_indices.size(); ++i) {
     const auto n = static_cast<std::int64_t>(i);

@@ -4,21 +4,40 @@
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <vector>
 
 #include "lisa/config/dim.hpp"
 #include "lisa/cpu/mask_upsampling.hpp"
 #include "lisa/cpu/own_kernels.hpp"
+#include "lisa/gpu/mask_upsample.hpp"
 #include "lisa/image/mask_tensor.hpp"
 #include "lisa/sam/upsample.hpp"
 
 namespace lisa {
+namespace detail {
 
-/// Masks at the original image's size: what `mask_logits` gives, where it is above 0. The CPU's own kernel writes the
-/// bits without the logits in between; its sums are rounded in another order, so that a pixel may differ whose logit is
-/// zero to six digits. LISA_KERNELS=reference takes the way over the logits.
+/// Masks of the words that a kernel packed, int64 [N, height, words of a row], on any device.
+[[nodiscard]] inline std::vector<BitMask> masks_of_words(const at::Tensor& words, const ImageSize& size) {
+  const at::Tensor here = words.to(at::kCPU).contiguous();
+  std::vector<BitMask> masks(static_cast<std::size_t>(here.size(0)), BitMask(size));
+  const auto* word = here.const_data_ptr<std::int64_t>();
+  const std::size_t words_of_mask = masks.empty() ? 0 : masks.front().words().size();
+  for (BitMask& mask : masks) {
+    std::memcpy(mask.row(0), word, words_of_mask * sizeof(BitMask::Word));
+    word += words_of_mask;
+  }
+  return masks;
+}
+
+}  // namespace detail
+
+/// Masks at the original image's size: what `mask_logits` gives, where it is above 0. The CPU's and the GPU's own
+/// kernels write the bits without the logits in between; their sums are rounded in another order, so that a pixel may
+/// differ whose logit is zero to six digits. LISA_KERNELS=reference takes the way over the logits.
 /// @param low_res [N, s, s] in any floating dtype, on any device
 /// @param image_side, resized, original as for `mask_logits`
 /// @throws InputError on extents that are empty or exceed the square
@@ -27,6 +46,13 @@ namespace lisa {
   const at::Tensor source = low_res.detach();
   if (source.dim() == 3 && source.size(0) == 0) return {};
   detail::expect_mask_extents(source.unsqueeze(1), image_side, resized, original);
+  const ImageSize size{.height = static_cast<int>(original.height), .width = static_cast<int>(original.width)};
+  if (const auto words = gpu::mask_row_bits(source, {.image_side = image_side,
+                                                     .resized_height = resized.height,
+                                                     .resized_width = resized.width,
+                                                     .height = original.height,
+                                                     .width = original.width}))
+    return detail::masks_of_words(*words, size);
   const dim count = source.size(0), side = source.size(1);
   const auto upsampling =
       cpu::own_kernels_enabled() && side == source.size(2)
@@ -40,7 +66,6 @@ namespace lisa {
     return masks;
   }
   const at::Tensor samples = source.to(at::kCPU, at::kFloat).contiguous();
-  const ImageSize size{.height = static_cast<int>(original.height), .width = static_cast<int>(original.width)};
   masks.assign(static_cast<std::size_t>(count), BitMask(size));
   static const cpu::MaskRowKernels kernels = cpu::find_mask_row_kernels();
   // The rows of all masks in one order. A thread is worth waking for the sums of a few million pixels.

@@ -2,19 +2,19 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
-#include <initializer_list>
 #include <optional>
 #include <type_traits>
 
 #include "lisa/config/dim.hpp"
 #include "lisa/cpu/own_kernels.hpp"
 #include "lisa/cpu/relative_attention.hpp"
+#include "lisa/gpu/kernel_choice.hpp"
+#include "lisa/gpu/relative_attention.hpp"
 #include "lisa/sam/relative_position.hpp"
 
 namespace lisa {
@@ -49,26 +49,28 @@ template <class Element, dim HeadDim>
 
 }  // namespace detail
 
-/// Attention with decomposed relative positions by this library's own CPU kernel: no scores in memory, no copies of
-/// windows, and sums in fp32, so that it rounds less often than `relative_attention`. For inference only.
+/// Attention with decomposed relative positions by this library's own kernel for the tensors' device: no scores in
+/// memory, no copies of windows, and sums in fp32, so that it rounds less often than `relative_attention`. For
+/// inference only.
 /// @param projected [B, h, w, 3 * heads * HeadDim]: queries, keys and values of a grid of tokens
 /// @param padding   [3 * heads * HeadDim]: the same of the places of windows outside the grid
 /// @param rel_h, rel_w tables of relative positions as for `fitted_positions`
 /// @param side of the windows, which begin at the grid's corner
-/// @return [B, h, w, heads * HeadDim]; nothing where the kernel does not apply: another device, dtype, processor or
-/// width
-///   of a head, a gradient to record, or LISA_KERNELS=reference
+/// @return [B, h, w, heads * HeadDim]; nothing where no kernel applies: another device, dtype, processor, width of a
+///   head or size of the grid, a gradient to record, or LISA_KERNELS=reference
 template <dim HeadDim>
 [[nodiscard]] std::optional<at::Tensor> fused_relative_attention(const at::Tensor& projected, const at::Tensor& padding,
                                                                  const at::Tensor& rel_h, const at::Tensor& rel_w,
                                                                  dim side) {
+  if (projected.is_cuda())
+    return gpu::relative_attention(projected, padding, fitted_positions(rel_h, side), fitted_positions(rel_w, side),
+                                   HeadDim, side);
   if constexpr (cpu::AttentionHeadDim<HeadDim>) {
-    if (!cpu::own_kernels_enabled()) return std::nullopt;
+    if (!cpu::own_kernels_enabled() || !projected.is_cpu() ||
+        !gpu::kernel_operands_agree({gpu::kernel_operand(projected), gpu::kernel_operand(padding),
+                                     gpu::kernel_operand(rel_h), gpu::kernel_operand(rel_w)}))
+      return std::nullopt;
     const at::ScalarType dtype = projected.scalar_type();
-    for (const at::Tensor* t : {&projected, &padding, &rel_h, &rel_w}) {
-      if (!t->device().is_cpu() || t->scalar_type() != dtype) return std::nullopt;
-      if (at::GradMode::is_enabled() && t->requires_grad()) return std::nullopt;
-    }
     if (dtype == at::kBFloat16) {
       if (const auto kernel = cpu::find_relative_attention<cpu::Bf16Bits, HeadDim>())
         return detail::run_relative_attention<cpu::Bf16Bits, HeadDim>(kernel, projected, padding, rel_h, rel_w, side);

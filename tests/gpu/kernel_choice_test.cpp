@@ -1,0 +1,81 @@
+#include "lisa/gpu/kernel_choice.hpp"
+
+#include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
+
+#include <limits>
+#include <string>
+
+#include "lisa/gpu/mask_upsample.hpp"
+#include "lisa/gpu/relative_attention.hpp"
+#include "lisa/gpu/require_device.hpp"
+#include "lisa/gpu/tensor_arguments.hpp"
+#include "tests/support/random_parameters.hpp"
+// last: torch's logging macros of the same names must not win
+#include <doctest/doctest.h>
+
+namespace {
+
+using namespace lisa;
+using gpu::KernelEnvironment;
+using gpu::KernelOperand;
+
+const c10::Device first_gpu(c10::DeviceType::CUDA, 0), second_gpu(c10::DeviceType::CUDA, 1);
+
+TEST_CASE("a kernel is asked on a GPU, where it is linked and enabled, by operands that agree") {
+  const KernelOperand bf16{first_gpu, at::kBFloat16};
+  const KernelEnvironment with{.linked = true, .enabled = true};
+  CHECK(gpu::kernels_apply({bf16}, with));
+  CHECK(gpu::kernels_apply({bf16, bf16, bf16}, with));
+  CHECK_FALSE(gpu::kernels_apply({bf16}, {.linked = false, .enabled = true}));
+  CHECK_FALSE(gpu::kernels_apply({bf16}, {.linked = true, .enabled = false}));  // LISA_KERNELS=reference
+  const KernelOperand on_cpu{c10::DeviceType::CPU, at::kBFloat16};
+  CHECK_FALSE(gpu::kernels_apply({on_cpu, on_cpu}, with));
+  CHECK_FALSE(gpu::kernels_apply({bf16, on_cpu}, with));
+  CHECK_FALSE(gpu::kernels_apply({bf16, {second_gpu, at::kBFloat16}}, with));
+  CHECK_FALSE(gpu::kernels_apply({bf16, {first_gpu, at::kHalf}}, with));
+  CHECK_FALSE(gpu::kernels_apply({bf16, {first_gpu, at::kBFloat16, true}}, with));
+  CHECK_FALSE(gpu::kernels_apply({{first_gpu, at::kBFloat16, true}}, with));
+}
+
+TEST_CASE("an operand records where a gradient is wanted and recording is on") {
+  const at::Tensor tensor = test::random_tensor({2}, 1).requires_grad_();
+  CHECK(gpu::kernel_operand(tensor).records);
+  CHECK((gpu::kernel_operand(tensor).dtype == at::kFloat));
+  CHECK(gpu::kernel_operand(tensor).device.is_cpu());
+  const at::NoGradGuard none;
+  CHECK_FALSE(gpu::kernel_operand(tensor).records);
+}
+
+TEST_CASE("tensors on the CPU never reach a GPU's kernel") {
+  const c10::InferenceMode inference;
+  const at::Tensor projected = test::random_tensor({1, 5, 5, 192}, 1, at::kBFloat16);
+  const at::Tensor padding = test::random_tensor({192}, 2, at::kBFloat16);
+  const at::Tensor table = test::random_tensor({9, 64}, 3, at::kBFloat16);
+  CHECK_FALSE(gpu::relative_attention(projected, padding, table, table, 64, 5).has_value());
+  CHECK_FALSE(gpu::mask_row_bits(test::random_tensor({1, 4, 4}, 4), {16, 16, 16, 8, 8}).has_value());
+}
+
+TEST_CASE("extents that an int does not hold are refused, not wrapped around") {
+  CHECK(gpu::kernel_extent(7) == 7);
+  CHECK(gpu::kernel_extent((dim{1} << 32) + 7) == std::numeric_limits<int>::max());
+}
+
+TEST_CASE("a device that is not there is refused in words") {
+  CHECK_NOTHROW(require_device(c10::DeviceType::CPU));
+  const auto refusal = [](c10::Device device) -> std::string {
+    try {
+      require_device(device);
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  CHECK(refusal(c10::DeviceType::MPS) == "device: found \"mps\", expected cpu or cuda[:index]");
+  const std::string no_such_gpu = refusal(c10::Device(c10::DeviceType::CUDA, 99));
+  CHECK(no_such_gpu.starts_with("device: found \"cuda:99\", expected "));
+  if constexpr (!gpu::kernels_linked)
+    CHECK(no_such_gpu.ends_with("cpu: this program was built without CUDA (configure with -DLISA_CUDA=ON)"));
+}
+
+}  // namespace
