@@ -254,13 +254,14 @@ void train(TrainOptions options) {
   }
   if (options.model.threads > 0) at::set_num_threads(options.model.threads);
   if (options.bf16_products) allow_bf16_products(true);
+  const LoadOptions load = load_options(options.model);  // before the others are met: a missing GPU needs no group
   const std::unique_ptr<ProcessGroup> group = join_launched_group();
   const bool first = group->rank() == 0;
   TrainingJob job;
   job.from_scratch = options.from_scratch;
   job.seed = options.seed;
   job.run = run_options(options);
-  job.load = load_options(options.model);
+  job.load = load;
   job.checkpoint = options.checkpoint.empty() ? std::filesystem::path(options.output) / "checkpoint"
                                               : std::filesystem::path(options.checkpoint);
   job.checkpoint_dtype = named("--checkpoint-dtype", options.checkpoint_dtype,
