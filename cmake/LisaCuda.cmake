@@ -29,7 +29,16 @@ function(lisa_cuda_options target)
 endfunction()
 
 file(GLOB lisa_cuda_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/include/lisa/cuda/*.cu")
-add_library(lisa_cuda_kernels STATIC ${lisa_cuda_sources})
+# Files named for an architecture use what only that one has; architectures belong to targets, so they have their own.
+set(lisa_cuda_sm90a_sources ${lisa_cuda_sources})
+list(FILTER lisa_cuda_sm90a_sources INCLUDE REGEX "_sm90a\\.cu$")
+list(REMOVE_ITEM lisa_cuda_sources ${lisa_cuda_sm90a_sources})
+add_library(lisa_cuda_sm90a_kernels OBJECT ${lisa_cuda_sm90a_sources})
+set_target_properties(lisa_cuda_sm90a_kernels PROPERTIES CUDA_ARCHITECTURES 90a-real POSITION_INDEPENDENT_CODE ON)
+lisa_cuda_options(lisa_cuda_sm90a_kernels)
+target_link_libraries(lisa_cuda_sm90a_kernels PRIVATE lisa_core CUDA::cudart)
+
+add_library(lisa_cuda_kernels STATIC ${lisa_cuda_sources} $<TARGET_OBJECTS:lisa_cuda_sm90a_kernels>)
 add_library(lisa::cuda_kernels ALIAS lisa_cuda_kernels)
 set_target_properties(lisa_cuda_kernels PROPERTIES EXPORT_NAME cuda_kernels POSITION_INDEPENDENT_CODE ON)
 lisa_cuda_options(lisa_cuda_kernels)

@@ -61,7 +61,8 @@ template <class Element>
   if (!(a.scale > 0.0F)) return "causal attention: the scale must be positive";
   if (!rows_aligned(a.q, a.query_stride) || !rows_aligned(a.q, a.query_head_stride))
     return "causal attention: q must start at a multiple of 16 bytes, with strides of whole 16 bytes";
-  for (const Element* const input : {a.k, a.v})
+  const Element* const keys_and_values[] = {a.k, a.v};
+  for (const Element* const input : keys_and_values)
     if (!rows_aligned(input, a.key_stride) || !rows_aligned(input, a.key_head_stride))
       return "causal attention: k and v must start at multiples of 16 bytes, with strides of whole 16 bytes";
   if (!rows_aligned(a.out, a.out_stride) || !rows_aligned(a.out, a.out_head_stride))

@@ -39,7 +39,8 @@ template <class Element>
   if (a.forward.log_sum == nullptr) return "causal attention: the gradient needs the sums of exponentials";
   if (a.most_keys < 0 || a.most_keys > most_sequence_rows) return "causal attention: a sequence has 0 to 2^24 keys";
   if (!rows_aligned(a.out_gradient, 0)) return "causal attention: out's gradient must start at a multiple of 16 bytes";
-  for (const Element* const gradient : {a.q_gradient, a.k_gradient, a.v_gradient})
+  const Element* const gradients[] = {a.q_gradient, a.k_gradient, a.v_gradient};
+  for (const Element* const gradient : gradients)
     if (!rows_aligned(gradient, 0))
       return "causal attention: the gradients of q, k and v must start at multiples of 16 bytes";
   if (reinterpret_cast<std::uintptr_t>(a.terms) % sizeof(Vector16) != 0)

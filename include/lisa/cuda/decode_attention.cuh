@@ -49,10 +49,12 @@ template <class Element>
   if (a.heads / a.kv_heads > most_decode_group) return "decode attention: at most 16 query heads may share a key head";
   if (a.splits < 1 || a.splits > most_decode_splits) return "decode attention: takes 1 to 256 splits";
   if (!(a.scale > 0.0F)) return "decode attention: the scale must be positive";
-  for (const Element* const input : {a.q, a.k, a.v})
+  const Element* const inputs[] = {a.q, a.k, a.v};
+  for (const Element* const input : inputs)
     if (!rows_aligned(input, a.input_stride) || !rows_aligned(input, a.input_head_stride))
       return "decode attention: q, k and v must start at multiples of 16 bytes, with strides of whole 16 bytes";
-  for (const Element* const cache : {a.key_cache, a.value_cache})
+  const Element* const caches[] = {a.key_cache, a.value_cache};
+  for (const Element* const cache : caches)
     if (!rows_aligned(cache, a.cache_stride) || !rows_aligned(cache, a.cache_head_stride))
       return "decode attention: the caches must start at multiples of 16 bytes, with strides of whole 16 bytes";
   if (!rows_aligned(a.cosine, 0) || !rows_aligned(a.sine, 0))

@@ -91,7 +91,8 @@ struct HopperAttentionShared {
 /// Why `global_attention_sm90a` can't do what `global_attention` can, in words; nullptr where it can.
 template <class Element>
 [[nodiscard]] inline const char* hopper_attention_refusal(const RelativeAttentionArguments<Element>& a) {
-  for (const std::int64_t stride : {a.token_stride, a.token_stride * a.grid_width, a.head_stride, a.batch_stride})
+  const std::int64_t strides[] = {a.token_stride, a.token_stride * a.grid_width, a.head_stride, a.batch_stride};
+  for (const std::int64_t stride : strides)
     if (stride < 1 || stride >= (std::int64_t{1} << 39))
       return "global attention on sm_90a: strides must be positive and below 2^39 elements";
   return nullptr;

@@ -39,7 +39,8 @@ template <class Element>
 /// Elements that a thread takes at a time: a vector where all rows start at multiples of 16 bytes, else one.
 template <class Element>
 [[nodiscard]] inline int rms_norm_chunk(const RmsNormArguments<Element>& a) {
-  for (const Element* const begin : {a.x, a.added, a.weight, static_cast<const Element*>(a.out)})
+  const Element* const rows[] = {a.x, a.added, a.weight, a.out};
+  for (const Element* const begin : rows)
     if (!rows_aligned(begin, a.width)) return 1;
   return a.added == nullptr || rows_aligned(a.sum, a.width) ? vector_elements : 1;
 }
