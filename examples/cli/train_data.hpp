@@ -22,7 +22,7 @@ struct TrainingDataOptions {
   double explanatory = 0.1;
   std::string tabletop;  ///< "pretraining" or "reasoning": the built-in world in place of files
   std::size_t scenes = 1'000'000;
-  double descriptions = 4;  ///< of the built-in world: scenes described in words for each one with masks
+  double descriptions = 4;              ///< of the built-in world: scenes described in words for each one with masks
   std::uint64_t samples_per_epoch = 0;  ///< of a mixture, which has no end; 0: the run's steps
   std::string validation;
   std::string validation_set;
