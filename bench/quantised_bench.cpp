@@ -6,6 +6,7 @@
 // --benchmark_enable_random_interleaving=true --benchmark_repetitions=5; OMP_NUM_THREADS sets the number of threads.
 
 #include <ATen/ops/_weight_int8pack_mm.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 #include <benchmark/benchmark.h>
 #include <c10/core/InferenceMode.h>

@@ -1,11 +1,11 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 
 #include <cstdint>
 #include <optional>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
 #include "lisa/gpu/kernel_choice.hpp"
 #include "lisa/gpu/kernels.hpp"
@@ -50,7 +50,8 @@ template <class Element>
 [[nodiscard]] std::optional<at::Tensor> launch_mask_row_bits(const at::Tensor& low_res, const MaskExtents& extents) {
   if constexpr (kernels_linked) {
     const dim words_per_row = (extents.width + mask_word_bits - 1) / mask_word_bits;
-    at::Tensor words = at::empty({low_res.size(0), extents.height, words_per_row}, low_res.options().dtype(at::kLong));
+    at::Tensor words =
+        aten::empty({low_res.size(0), extents.height, words_per_row}, low_res.options().dtype(at::kLong));
     const auto arguments = mask_upsample_arguments<Element>(low_res, words, extents);
     if (cuda::mask_upsample_refusal(arguments) != nullptr) return std::nullopt;
     launch_on_current_stream(low_res.device(), "mask_upsample", [&](auto stream) {

@@ -1,12 +1,12 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 
 #include <cmath>
 #include <cstdint>
 #include <optional>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
 #include "lisa/gpu/kernel_choice.hpp"
 #include "lisa/gpu/kernels.hpp"
@@ -79,8 +79,8 @@ template <class Element>
     RelativeAttentionPlan<Element> plan =
         plan_relative_attention<Element>(projected, padding, rel_h, rel_w, head_dim, side);
     if (plan.kernel == RelativeAttentionKernel::none) return std::nullopt;
-    at::Tensor out = at::empty({projected.size(0), projected.size(1), projected.size(2), projected.size(3) / 3},
-                               projected.options());
+    at::Tensor out = aten::empty({projected.size(0), projected.size(1), projected.size(2), projected.size(3) / 3},
+                                 projected.options());
     plan.arguments.attention.out = mutable_elements_of<Element>(out);
     if (plan.kernel == RelativeAttentionKernel::global)
       launch_on_current_stream(projected.device(), "global attention",

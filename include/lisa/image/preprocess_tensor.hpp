@@ -1,11 +1,11 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 
 #include <string>
 #include <utility>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/image/image.hpp"
 #include "lisa/image/preprocess.hpp"
@@ -33,7 +33,7 @@ struct ClipInput {
   if (image.width > side || image.height > side)
     throw InputError("image", found_expected(std::to_string(image.width) + "x" + std::to_string(image.height),
                                              "at most " + std::to_string(side) + " pixels on each side"));
-  at::Tensor out = at::empty({3, side, side}, at::kFloat);
+  at::Tensor out = aten::empty({3, side, side}, at::kFloat);
   normalize_planes(image, table, side, out.mutable_data_ptr<float>());
   return out;
 }

@@ -1,14 +1,13 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
 
 namespace lisa {
@@ -76,8 +75,8 @@ inline void fill_item(const BranchedItem& item, dim length, float* bias, std::in
     length = std::max(length, item.size());
     longest = std::max(longest, item.longest());
   }
-  at::Tensor bias = at::full({count, 1, length, length}, -std::numeric_limits<double>::infinity(), at::kFloat);
-  at::Tensor positions = at::zeros({count * length}, at::kLong);
+  at::Tensor bias = aten::full({count, 1, length, length}, -std::numeric_limits<double>::infinity(), at::kFloat);
+  at::Tensor positions = aten::zeros({count * length}, at::kLong);
   for (dim i = 0; i < count; ++i)
     detail::fill_item(items[static_cast<std::size_t>(i)], length, bias.mutable_data_ptr<float>() + i * length * length,
                       positions.mutable_data_ptr<std::int64_t>() + i * length);

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/tensor.h>
 
 #include <cstddef>
@@ -10,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
 
 namespace lisa {
@@ -78,7 +78,7 @@ struct DraftRows {
 /// @param options dtype and device of the model's rows
 [[nodiscard]] inline DraftRows draft_rows(const DraftTree& tree, const at::TensorOptions& options) {
   const dim count = tree.size();
-  at::Tensor bias = at::full({count, count}, -std::numeric_limits<double>::infinity(), at::kFloat);
+  at::Tensor bias = aten::full({count, count}, -std::numeric_limits<double>::infinity(), at::kFloat);
   float* const seen = bias.mutable_data_ptr<float>();
   for (dim row = 0; row < count; ++row)
     for (dim node = row; node != DraftTree::root; node = tree.parent(node)) seen[row * count + node] = 0;

@@ -1,9 +1,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/index_select.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
@@ -17,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/config/spec.hpp"
 #include "lisa/llm/draft_tree.hpp"
@@ -186,7 +184,7 @@ class Generation {
       segments.push_back({request.prompt.size(0) + voice.draft.rows.count, request.cache, &voice.draft.rows});
     }
     if (parts.empty()) return {};
-    const at::Tensor hidden = llm_.forward(parts.size() == 1 ? parts.front() : at::cat(parts, 0), segments);
+    const at::Tensor hidden = llm_.forward(parts.size() == 1 ? parts.front() : aten::cat(parts, 0), segments);
     std::vector<std::int64_t> last_rows;
     dim begin = 0;
     for (Voice& voice : voices_) {
@@ -305,7 +303,7 @@ class Generation {
       for (std::size_t row = 0; row < stepping.size(); ++row)
         states[stepping[row]] = stepped.select(0, static_cast<std::int64_t>(row));
     }
-    states_ = at::stack(states);
+    states_ = aten::stack(states);
     for (std::size_t i = 0; i < voices_.size(); ++i) {
       Voice& voice = voices_[i];
       if (voice.state_wanted && observer_.on_seg)
@@ -343,7 +341,7 @@ class Generation {
 
   static at::Tensor rows(const at::Tensor& from, const std::vector<std::int64_t>& which) {
     if (which.empty()) return {};
-    return at::index_select(from, 0, at::tensor(which, from.options().dtype(at::kLong)));
+    return from.index_select(0, at::tensor(which, from.options().dtype(at::kLong)));
   }
 
   const Backbone& llm_;

@@ -1,13 +1,13 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <string>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/config/dim.hpp"
 
@@ -104,7 +104,7 @@ class KvCache {
     // A first prompt of ordinary length and its answer fit without another copy.
     const dim grown = std::min(limit_, std::max(needed + 64, capacity + capacity / 2));
     const auto enlarged = [&](const at::Tensor& held) {
-      at::Tensor larger = at::empty({rows.size(0), grown, rows.size(2)}, rows.options());
+      at::Tensor larger = aten::empty({rows.size(0), grown, rows.size(2)}, rows.options());
       if (length_ > 0) larger.narrow(1, 0, length_).copy_(held.narrow(1, 0, length_));
       return larger;
     };

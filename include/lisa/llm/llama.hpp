@@ -2,15 +2,12 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/constant_pad_nd.h>
-#include <ATen/ops/embedding.h>
-#include <ATen/ops/silu.h>
 
 #include <span>
 #include <string>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/llama.hpp"
 #include "lisa/config/lora.hpp"
 #include "lisa/llm/branched_rows.hpp"
@@ -60,7 +57,7 @@ struct LlamaAttention {
       outputs.push_back(attend(rows(q), rows(k), rows(v), segment, layer, rotary));
       begin += segment.rows;
     }
-    return o_proj.forward(outputs.size() == 1 ? outputs.front() : at::cat(outputs, 0));
+    return o_proj.forward(outputs.size() == 1 ? outputs.front() : aten::cat(outputs, 0));
   }
 
   /// x [items * T, hidden] -> the same. @param angles the rotary table at every row's position, [items * T, width]
@@ -113,9 +110,9 @@ struct LlamaAttention {
     const dim first = segment.cache->length(), own = segment.rows - drafts.count, length = first + own;
     const RotaryEmbedding<width> angles = rotary.at_positions(drafts.depths.add(length - 1));
     const auto rotated = [&](const at::Tensor& x) {
-      return at::cat({rotary.rotate(x.narrow(1, 0, own), first),
-                      RotaryEmbedding<width>::rotated(x.narrow(1, own, drafts.count), angles.cosine, angles.sine)},
-                     1);
+      return aten::cat({rotary.rotate(x.narrow(1, 0, own), first),
+                        RotaryEmbedding<width>::rotated(x.narrow(1, own, drafts.count), angles.cosine, angles.sine)},
+                       1);
     };
     const at::Tensor query = rotated(q);  // [heads, rows, width]
     const auto [keys, values] = segment.cache->append(layer, rotated(k), v);
@@ -123,8 +120,8 @@ struct LlamaAttention {
         causal_attention(query.narrow(1, 0, own), keys.narrow(1, 0, length), values.narrow(1, 0, length));
     const at::Tensor of_drafts =
         masked_attention(query.narrow(1, own, drafts.count).unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0),
-                         at::constant_pad_nd(drafts.bias, {length, 0}))[0];
-    return at::cat({of_sequence, of_drafts}, 1).transpose(0, 1).reshape({segment.rows, C.hidden});
+                         aten::constant_pad_nd(drafts.bias, {length, 0}))[0];
+    return aten::cat({of_sequence, of_drafts}, 1).transpose(0, 1).reshape({segment.rows, C.hidden});
   }
 };
 
@@ -150,8 +147,8 @@ struct LlamaMlp {
  private:
   /// silu(gate) * up; without gradients in the memory of `gate`, since fresh memory costs more than the arithmetic.
   static at::Tensor gated(at::Tensor gate, const at::Tensor& up) {
-    if (at::GradMode::is_enabled()) return at::silu(gate).mul(up);
-    return at::silu_(gate).mul_(up);
+    if (at::GradMode::is_enabled()) return aten::silu(gate).mul(up);
+    return aten::silu_(gate).mul_(up);
   }
 };
 
@@ -226,7 +223,7 @@ struct Llama {
   [[nodiscard]] static KvCache make_cache() { return KvCache(C.layers, C.context); }
 
   /// ids [T], int64 -> [T, hidden].
-  [[nodiscard]] at::Tensor embed(const at::Tensor& ids) const { return at::embedding(embed_tokens, ids); }
+  [[nodiscard]] at::Tensor embed(const at::Tensor& ids) const { return aten::embedding(embed_tokens, ids); }
 
   /// Runs packed rows through all blocks and the final norm, and advances the caches by all rows but drafts.
   /// @param x         [rows, hidden], the rows of all segments in order

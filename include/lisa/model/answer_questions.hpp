@@ -1,11 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/topk.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -15,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/base/stopwatch.hpp"
 #include "lisa/llm/generate.hpp"
@@ -89,7 +86,7 @@ class OpenQuestion {
       indices.push_back(static_cast<dim>(index));
       states.push_back(hidden[state_position(index) - reused_]);
     }
-    if (!states.empty()) add_masks(at::stack(states), indices);
+    if (!states.empty()) add_masks(aten::stack(states), indices);
   }
 
   [[nodiscard]] bool on_token(const GeneratedToken& token) {
@@ -172,9 +169,9 @@ class OpenQuestion {
     constexpr dim side = Model::MaskDecoder::low_res_side;
     seg_hidden_.push_back(rows.new_empty({0, rows.size(1)}));
     mask_tensors_.push_back({.seg_vectors = rows.new_empty({0, Model::SegProjector::out_features}),
-                             .low_res_masks = at::empty({0, 1, side, side}),
-                             .iou_predictions = at::empty({0, 1}),
-                             .logits = at::empty({0, size.height, size.width})});
+                             .low_res_masks = aten::empty({0, 1, side, side}),
+                             .iou_predictions = aten::empty({0, 1}),
+                             .logits = aten::empty({0, size.height, size.width})});
   }
 
   void write_trace();
@@ -207,7 +204,7 @@ void OpenQuestion<S>::write_trace() {
   out.emplace_back("input_ids", ids(question_.ids).unsqueeze(0));
   out.emplace_back("output_ids", ids(all).unsqueeze(0));
   out.emplace_back("step_tokens", ids(answer_.answer_ids));
-  const auto [values, indices] = at::topk(at::stack(logits_).to(at::kFloat), 2, -1);
+  const auto [values, indices] = aten::stack(logits_).to(at::kFloat).topk(2, -1);
   out.emplace_back("step_top2", indices);
   out.emplace_back("step_gap", values.select(1, 0).sub(values.select(1, 1)));
   out.emplace_back("first_step_logits", logits_.front());
@@ -217,7 +214,7 @@ void OpenQuestion<S>::write_trace() {
   out.emplace_back("projected_features", image.visual_rows.unsqueeze(0));
   out.emplace_back("sam_resized_u8", pixel_tensor(image.sam.resized));
   out.emplace_back("sam_image", image.sam.image.unsqueeze(0));
-  out.emplace_back("last_hidden_states", at::cat(hidden_rows_, 0).unsqueeze(0));
+  out.emplace_back("last_hidden_states", aten::cat(hidden_rows_, 0).unsqueeze(0));
   std::vector<std::int64_t> seg_token_index, seg_hidden_index;
   const PromptRows positions(all, Model::visual_tokens, 0);
   for (const AnswerMask& mask : answer_.masks) {
@@ -235,9 +232,9 @@ void OpenQuestion<S>::write_trace() {
   const auto joined = [&](const char* name, at::Tensor MaskTensors::* member) {
     std::vector<at::Tensor> parts;
     for (const MaskTensors& tensors : mask_tensors_) parts.push_back(tensors.*member);
-    out.emplace_back(name, at::cat(parts, 0));
+    out.emplace_back(name, aten::cat(parts, 0));
   };
-  out.emplace_back("seg_hidden_rows", at::cat(seg_hidden_, 0));
+  out.emplace_back("seg_hidden_rows", aten::cat(seg_hidden_, 0));
   joined("seg_vectors", &MaskTensors::seg_vectors);
   out.emplace_back("sparse_embeddings", out.back().second.unsqueeze(1));
   joined("low_res_masks", &MaskTensors::low_res_masks);

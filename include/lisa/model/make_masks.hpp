@@ -1,14 +1,13 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
 
 #include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/base/stopwatch.hpp"
 #include "lisa/model/answer.hpp"
 #include "lisa/model/lisa_model.hpp"
@@ -63,9 +62,9 @@ template <ModelSpec S>
   }
   if (with_logits) {
     const ImageSize size = image.sam.original_size;
-    std::vector<at::Tensor> logits{at::empty({0, size.height, size.width}, at::kFloat)};
+    std::vector<at::Tensor> logits{aten::empty({0, size.height, size.width}, at::kFloat)};
     for (const AnswerMask& mask : masks) logits.push_back(full_size_logits(mask.low_res_logits, image).unsqueeze(0));
-    tensors.logits = at::cat(logits);
+    tensors.logits = aten::cat(logits);
   }
   times.upsample += watch.lap();
   return {std::move(masks), std::move(tensors)};

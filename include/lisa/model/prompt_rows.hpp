@@ -1,7 +1,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
 #include "lisa/text/image_placeholder.hpp"
 
@@ -69,7 +69,7 @@ class PromptRows {
         parts.push_back(visual.narrow(0, visual_index(p), end - p));
       p = end;
     }
-    return parts.size() == 1 ? parts.front() : at::cat(parts, 0);
+    return parts.size() == 1 ? parts.front() : aten::cat(parts, 0);
   }
 
  private:

@@ -1,13 +1,11 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/softmax.h>
 
 #include <cmath>
 #include <limits>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
 
 namespace lisa {
@@ -25,13 +23,13 @@ inline at::Tensor causal_attention(const at::Tensor& query, const at::Tensor& ke
   const dim kv_heads = key.size(0), keys = key.size(1);
   // Query heads of one group are further rows of one product with their shared keys.
   const at::Tensor grouped = query.reshape({kv_heads, heads / kv_heads * rows, head_dim});
-  const at::Tensor scores = at::matmul(grouped, key.transpose(1, 2)).div_(std::sqrt(static_cast<double>(head_dim)));
+  const at::Tensor scores = grouped.matmul(key.transpose(1, 2)).div_(std::sqrt(static_cast<double>(head_dim)));
   if (rows > 1) {
-    const at::Tensor hidden = at::ones({rows, keys}, scores.options().dtype(at::kBool)).triu_(keys - rows + 1);
+    const at::Tensor hidden = aten::ones({rows, keys}, scores.options().dtype(at::kBool)).triu_(keys - rows + 1);
     scores.view({heads, rows, keys}).masked_fill_(hidden, -std::numeric_limits<double>::infinity());
   }
   // ATen's kernel keeps fp32 inside whatever the dtype; asking it for an fp32 result is four times slower in bf16.
-  return at::matmul(at::softmax(scores, -1), value).view({heads, rows, head_dim});
+  return scores.softmax(-1).matmul(value).view({heads, rows, head_dim});
 }
 
 }  // namespace lisa

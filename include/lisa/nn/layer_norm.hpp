@@ -1,10 +1,10 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/layer_norm.h>
 
 #include <string>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
 #include "lisa/nn/parameter.hpp"
 
@@ -21,7 +21,7 @@ struct LayerNorm {
   at::Tensor bias{};    // [N]
 
   /// x [..., N] -> [..., N].
-  [[nodiscard]] at::Tensor forward(const at::Tensor& x) const { return at::layer_norm(x, {N}, weight, bias, eps); }
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x) const { return aten::layer_norm(x, {N}, weight, bias, eps); }
 
   template <class Visitor>
   void for_each_parameter(const std::string& prefix, Visitor&& visit) {

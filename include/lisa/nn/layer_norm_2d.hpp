@@ -1,10 +1,10 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/layer_norm.h>
 
 #include <string>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
 #include "lisa/nn/parameter.hpp"
 
@@ -24,7 +24,7 @@ struct LayerNorm2d {
   /// x [..., N] -> [..., N].
   [[nodiscard]] at::Tensor forward(const at::Tensor& x) const {
     if (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble) {
-      return at::layer_norm(x, {N}, weight, bias, eps);
+      return aten::layer_norm(x, {N}, weight, bias, eps);
     }
     // In reduced precision the original rounds after every step, which a fused normalisation would not reproduce.
     const at::Tensor centred = x.sub(x.mean(-1, /*keepdim=*/true));

@@ -3,13 +3,12 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/linear.h>
 
 #include <algorithm>
 #include <optional>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
 #include "lisa/cpu/gemv.hpp"
 #include "lisa/cpu/own_kernels.hpp"
@@ -42,7 +41,7 @@ inline constexpr dim gemv_rows = 4;
                                      const std::optional<at::Tensor>& bias) {
   std::vector<dim> shape = x.sizes().vec();
   shape.back() = weight.size(0);
-  at::Tensor y = at::empty(shape, x.options());
+  at::Tensor y = aten::empty(shape, x.options());
   const at::Tensor rows = x.contiguous();
   const cpu::Bf16Gemv product{.x = bf16_bits(rows),
                               .weight = bf16_bits(weight),
@@ -69,7 +68,7 @@ inline constexpr dim gemv_rows = 4;
   if (is_quantised(weight)) return quantised_linear(x, weight, bias);
   static const cpu::Bf16Dot dot = cpu::own_kernels_enabled() ? cpu::find_bf16_dot() : nullptr;
   if (dot != nullptr && detail::is_gemv(x, weight, bias)) return detail::gemv(dot, x, weight, bias);
-  return at::linear(x, weight, bias);
+  return aten::linear(x, weight, bias);
 }
 
 }  // namespace lisa

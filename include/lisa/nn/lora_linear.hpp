@@ -2,11 +2,10 @@
 
 #include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty_like.h>
-#include <ATen/ops/matmul.h>
 
 #include <string>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/lora.hpp"
 #include "lisa/nn/linear.hpp"
 #include "lisa/nn/linear_operator.hpp"
@@ -42,7 +41,7 @@ struct LoraLinear {
   /// quantised weight, whose steps are coarser than an adapter's changes: the adapter then stays.
   void merge_adapter() {
     if (!lora_A.defined() || is_quantised(base.weight)) return;
-    const at::Tensor update = at::matmul(lora_B.to(at::kFloat), lora_A.to(at::kFloat));  // [Out, In]
+    const at::Tensor update = lora_B.to(at::kFloat).matmul(lora_A.to(at::kFloat));  // [Out, In]
     base.weight = base.weight.to(at::kFloat).add(update, scaling(L)).to(base.weight.scalar_type());
     lora_A = at::Tensor();
     lora_B = at::Tensor();
@@ -66,7 +65,7 @@ struct LoraLinear {
   /// Dropout (Srivastava et al. 2014): what is kept is scaled, so that the mean stays.
   [[nodiscard]] at::Tensor dropped(const at::Tensor& x) const {
     if (L.dropout <= 0 || !dropout_generator.defined()) return x;
-    return x.mul(at::empty_like(x).bernoulli_(1 - L.dropout, dropout_generator).div_(1 - L.dropout));
+    return x.mul(aten::empty_like(x).bernoulli_(1 - L.dropout, dropout_generator).div_(1 - L.dropout));
   }
 };
 

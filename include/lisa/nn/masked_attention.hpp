@@ -1,8 +1,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/softmax.h>
 
 #include <cmath>
 
@@ -23,10 +21,10 @@ inline at::Tensor masked_attention(const at::Tensor& query, const at::Tensor& ke
   const dim heads = query.size(1), kv_heads = key.size(1);
   // Scaling the queries instead of the scores passes over fewer numbers.
   const at::Tensor scaled = query.mul(1.0 / std::sqrt(static_cast<double>(query.size(3))));
-  if (heads == kv_heads) return at::matmul(at::softmax(at::matmul(scaled, key.transpose(2, 3)).add_(bias), -1), value);
+  if (heads == kv_heads) return scaled.matmul(key.transpose(2, 3)).add_(bias).softmax(-1).matmul(value);
   const at::Tensor grouped = scaled.unflatten(1, {kv_heads, heads / kv_heads});  // [B, kv, group, T, d]
-  const at::Tensor scores = at::matmul(grouped, key.unsqueeze(2).transpose(3, 4)).add_(bias.unsqueeze(1));
-  return at::matmul(at::softmax(scores, -1), value.unsqueeze(2)).flatten(1, 2);
+  const at::Tensor scores = grouped.matmul(key.unsqueeze(2).transpose(3, 4)).add_(bias.unsqueeze(1));
+  return scores.softmax(-1).matmul(value.unsqueeze(2)).flatten(1, 2);
 }
 
 }  // namespace lisa

@@ -1,13 +1,12 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/gelu.h>
-#include <ATen/ops/relu.h>
 
 #include <string>
 #include <type_traits>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/mlp.hpp"
 #include "lisa/nn/linear.hpp"
 
@@ -57,8 +56,8 @@ struct Mlp {
 
  private:
   static at::Tensor activate(const at::Tensor& x) {
-    if constexpr (A == Activation::relu) return at::relu(x);
-    return at::gelu(x);
+    if constexpr (A == Activation::relu) return x.relu();
+    return aten::gelu(x);
   }
 };
 

@@ -3,9 +3,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/linear.h>
 
 #include <algorithm>
 #include <array>
@@ -16,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/config/dim.hpp"
 #include "lisa/cpu/own_kernels.hpp"
@@ -42,7 +40,7 @@ namespace lisa {
     throw InputError("weights",
                      found_expected("rows of " + std::to_string(in) + " for " + std::string(to_string(format)),
                                     "longer ones: these take as many bytes in another format"));
-  at::Tensor bytes = at::empty({out, row_bytes(format, in)}, at::kByte);
+  at::Tensor bytes = aten::empty({out, row_bytes(format, in)}, at::kByte);
   auto* const to = reinterpret_cast<std::byte*>(bytes.mutable_data_ptr<std::uint8_t>());
   at::parallel_for(0, out, 64, [&](dim begin, dim end) {
     // Some rows at a time: a whole matrix in fp32 would be twice the checkpoint's.
@@ -79,7 +77,7 @@ inline constexpr dim quantised_gemv_rows = 8;
 /// @param product(column, to) writes the products of all rows with a column
 template <typename Product>
 [[nodiscard]] at::Tensor columns_of(dim rows, const QuantisedMatrix& matrix, const Product& product) {
-  at::Tensor y = at::empty({rows, matrix.out}, at::kFloat);
+  at::Tensor y = aten::empty({rows, matrix.out}, at::kFloat);
   auto* const out = y.mutable_data_ptr<float>();
   // A thread is worth waking for the time that half a megabyte takes to read.
   const dim grain = std::max<dim>(1, (dim{1} << 19) / row_bytes(matrix.format, matrix.in));
@@ -115,7 +113,7 @@ template <typename Product>
   QuantisedRows rows = QuantisedRows::zeros(matrix.format, wide.size(0), matrix.in);
   at::parallel_for(0, rows.rows, 16,
                    [&](dim begin, dim end) { quantise(wide.const_data_ptr<float>(), begin, end, rows); });
-  at::Tensor y = at::empty({rows.rows, matrix.out}, wide.options());
+  at::Tensor y = aten::empty({rows.rows, matrix.out}, wide.options());
   auto* const out = y.mutable_data_ptr<float>();
   const dim blocks = (matrix.out + gemm_columns - 1) / gemm_columns;
   at::parallel_for(0, blocks, 1, [&](dim begin, dim end) {
@@ -129,7 +127,7 @@ template <typename Product>
 [[nodiscard]] inline at::Tensor dequantised_rows(const QuantisedMatrix& matrix, dim begin, dim end) {
   static const RowDequantiser dequantise =
       cpu::own_kernels_enabled() ? find_row_dequantiser() : dequantise_row_portable;
-  at::Tensor weights = at::empty({end - begin, matrix.in}, at::kFloat);
+  at::Tensor weights = aten::empty({end - begin, matrix.in}, at::kFloat);
   auto* const out = weights.mutable_data_ptr<float>();
   at::parallel_for(begin, end, 16, [&](dim first, dim last) {
     for (dim row = first; row < last; ++row) dequantise(matrix, row, out + (row - begin) * matrix.in);
@@ -171,9 +169,9 @@ template <typename Product>
   std::vector<at::Tensor> columns;
   for (dim begin = 0; begin < matrix.out; begin += part) {
     const dim end = std::min(matrix.out, begin + part);
-    columns.push_back(at::linear(rows, detail::dequantised_rows(matrix, begin, end).to(x.scalar_type())));
+    columns.push_back(aten::linear(rows, detail::dequantised_rows(matrix, begin, end).to(x.scalar_type())));
   }
-  const at::Tensor y = columns.size() == 1 ? columns.front() : at::cat(columns, 1);
+  const at::Tensor y = columns.size() == 1 ? columns.front() : aten::cat(columns, 1);
   return (bias ? y.add(*bias) : y).view(shape);
 }
 

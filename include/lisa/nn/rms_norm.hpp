@@ -1,7 +1,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/rsqrt.h>
 #include <c10/core/ScalarType.h>
 
 #include <string>
@@ -24,7 +23,7 @@ struct RmsNorm {
   /// x [..., N] -> [..., N], in x's dtype.
   [[nodiscard]] at::Tensor forward(const at::Tensor& x) const {
     const at::Tensor wide = x.to(c10::promoteTypes(x.scalar_type(), at::kFloat));
-    const at::Tensor scale = at::rsqrt(wide.square().mean(-1, /*keepdim=*/true).add(eps));  // [..., 1]
+    const at::Tensor scale = wide.square().mean(-1, /*keepdim=*/true).add(eps).rsqrt();  // [..., 1]
     return weight.mul(wide.mul(scale).to(x.scalar_type()));
   }
 

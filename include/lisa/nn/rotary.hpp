@@ -1,10 +1,8 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/pow.h>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
 
 namespace lisa {
@@ -21,10 +19,10 @@ struct RotaryEmbedding {
   /// Builds the table for positions 0 .. positions-1.
   static RotaryEmbedding make(dim positions, double theta, const at::TensorOptions& options) {
     const at::TensorOptions wide = options.dtype(at::kFloat);
-    const at::Tensor exponent = at::arange(0, HeadDim, 2, wide).div(static_cast<double>(HeadDim));
-    const at::Tensor frequency = at::pow(theta, exponent).reciprocal();                // [HeadDim / 2]
-    const at::Tensor angle = at::arange(positions, wide).unsqueeze(1).mul(frequency);  // [positions, HeadDim/2]
-    const at::Tensor both = at::cat({angle, angle}, -1);                               // [positions, HeadDim]
+    const at::Tensor exponent = aten::arange(0, HeadDim, 2, wide).div(static_cast<double>(HeadDim));
+    const at::Tensor frequency = aten::pow(theta, exponent).reciprocal();                // [HeadDim / 2]
+    const at::Tensor angle = aten::arange(positions, wide).unsqueeze(1).mul(frequency);  // [positions, HeadDim/2]
+    const at::Tensor both = aten::cat({angle, angle}, -1);                               // [positions, HeadDim]
     return {both.cos().to(options), both.sin().to(options)};
   }
 
@@ -43,7 +41,7 @@ struct RotaryEmbedding {
   [[nodiscard]] static at::Tensor rotated(const at::Tensor& x, const at::Tensor& c, const at::Tensor& s) {
     const at::Tensor low = x.narrow(-1, 0, HeadDim / 2);
     const at::Tensor high = x.narrow(-1, HeadDim / 2, HeadDim / 2);
-    return x.mul(c).add_(at::cat({high.neg(), low}, -1).mul(s));
+    return x.mul(c).add_(aten::cat({high.neg(), low}, -1).mul(s));
   }
 };
 

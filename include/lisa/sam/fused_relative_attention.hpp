@@ -2,7 +2,6 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <concepts>
@@ -10,6 +9,7 @@
 #include <optional>
 #include <type_traits>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
 #include "lisa/cpu/own_kernels.hpp"
 #include "lisa/cpu/relative_attention.hpp"
@@ -29,7 +29,7 @@ template <class Element, dim HeadDim>
   const at::Tensor tokens = projected.contiguous(), pad = padding.contiguous();
   const at::Tensor h = fitted_positions(rel_h, side).contiguous(), w = fitted_positions(rel_w, side).contiguous();
   const dim hidden = projected.size(3) / 3;
-  at::Tensor out = at::empty({tokens.size(0), tokens.size(1), tokens.size(2), hidden}, tokens.options());
+  at::Tensor out = aten::empty({tokens.size(0), tokens.size(1), tokens.size(2), hidden}, tokens.options());
   const cpu::RelativeAttention<Element> attention{.tokens = values(tokens),
                                                   .padding = values(pad),
                                                   .rel_h = values(h),

@@ -1,14 +1,11 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/conv2d.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/gelu.h>
-#include <ATen/ops/linear.h>
 
 #include <array>
 #include <string>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/sam.hpp"
 #include "lisa/nn/expect_shape.hpp"
 #include "lisa/nn/layer_norm.hpp"
@@ -53,7 +50,7 @@ struct SamImageAttention {
   [[nodiscard]] at::Tensor attend_by_windows(const at::Tensor& projected, dim side) const {
     const at::Tensor rel_h = relative_positions(rel_pos_h, side), rel_w = relative_positions(rel_pos_w, side);
     at::Tensor out =
-        at::empty({projected.size(0), projected.size(1), projected.size(2), C.hidden}, projected.options());
+        aten::empty({projected.size(0), projected.size(1), projected.size(2), C.hidden}, projected.options());
     for (const WindowRun& rows : window_runs(projected.size(1), side)) {
       for (const WindowRun& columns : window_runs(projected.size(2), side)) {
         const at::Tensor windows = windows_of(projected, rows, columns, 3);
@@ -101,7 +98,7 @@ struct SamImageBlock {
   /// x [B, g, g, hidden] -> [B, g, g, hidden].
   [[nodiscard]] at::Tensor forward(const at::Tensor& x, dim side) const {
     const at::Tensor attended = x.add(attn.forward(norm1.forward(x), side));
-    return attended.add(lin2.forward(at::gelu(lin1.forward(norm2.forward(attended)))));
+    return attended.add(lin2.forward(aten::gelu(lin1.forward(norm2.forward(attended)))));
   }
 
   template <class Visitor>
@@ -140,8 +137,8 @@ struct SamNeck {
 
  private:
   [[nodiscard]] at::Tensor run(const at::Tensor& x) const {
-    const at::Tensor narrow = norm1.forward(at::linear(x, reduce.flatten(1)));  // [B, g, g, prompt_dim]
-    const at::Tensor mixed = at::conv2d(narrow.permute({0, 3, 1, 2}), mix, {}, /*stride=*/1, /*padding=*/1);
+    const at::Tensor narrow = norm1.forward(aten::linear(x, reduce.flatten(1)));  // [B, g, g, prompt_dim]
+    const at::Tensor mixed = aten::conv2d(narrow.permute({0, 3, 1, 2}), mix, {}, /*stride=*/1, /*padding=*/1);
     return norm2.forward(mixed.permute({0, 2, 3, 1}).contiguous()).permute({0, 3, 1, 2});
   }
 };
@@ -199,7 +196,7 @@ struct SamImageEncoder {
                                    .unflatten(2, {grid(C), C.patch})
                                    .permute({0, 2, 4, 1, 3, 5})
                                    .flatten(3);  // [B, g, g, 3 * patch * patch]
-    return at::linear(patches, patch_weight.flatten(1), patch_bias).add(pos_embed);
+    return aten::linear(patches, patch_weight.flatten(1), patch_bias).add(pos_embed);
   }
 };
 

@@ -1,16 +1,12 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/gelu.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/stack.h>
 
 #include <array>
 #include <string>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/mlp.hpp"
 #include "lisa/config/sam.hpp"
 #include "lisa/nn/expect_shape.hpp"
@@ -93,8 +89,8 @@ struct SamMaskDecoder {
     expect_shape("image embedding", image_embedding, {image_embedding.size(0) == 1 ? 1 : n, d, g, g});
     expect_shape("dense positional encoding", dense_pe, {d, g, g});
 
-    const at::Tensor output_tokens = at::cat({iou_token, mask_tokens}).expand({n, -1, -1});
-    const at::Tensor tokens = at::cat({output_tokens, prompts.sparse}, 1);  // [N, 1 + mask tokens + T, d]
+    const at::Tensor output_tokens = aten::cat({iou_token, mask_tokens}).expand({n, -1, -1});
+    const at::Tensor tokens = aten::cat({output_tokens, prompts.sparse}, 1);  // [N, 1 + mask tokens + T, d]
     // Left as transposed views of [.., d, g * g], as in the original: at::linear then rounds the product before it adds
     // the bias, and in bf16 the mask logits move by some percent when those roundings differ.
     const at::Tensor image = image_embedding.contiguous().add(prompts.dense).flatten(2).transpose(1, 2);
@@ -106,7 +102,7 @@ struct SamMaskDecoder {
     for (dim i = first; i < first + count; ++i) {
       weights.push_back(hypernetworks[static_cast<std::size_t>(i)].forward(state.tokens.select(1, 1 + i)));
     }
-    return {decode(state.image, at::stack(weights, 1)),
+    return {decode(state.image, aten::stack(weights, 1)),
             iou_head.forward(state.tokens.select(1, 0)).narrow(1, first, count)};
   }
 
@@ -149,7 +145,7 @@ struct SamMaskDecoder {
   static at::Tensor quadruple(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
     const dim out = weight.size(1);
     const at::Tensor matrix = weight.permute({2, 3, 1, 0}).reshape({4 * out, weight.size(0)});
-    return at::linear(x, matrix, bias.repeat({4})).unflatten(-1, {4, out});
+    return aten::linear(x, matrix, bias.repeat({4})).unflatten(-1, {4, out});
   }
 
   /// Upscales the image tokens 4 times and takes each mask's product with its hypernetwork. Pixels stay grouped by the
@@ -159,9 +155,9 @@ struct SamMaskDecoder {
   [[nodiscard]] at::Tensor decode(const at::Tensor& image, const at::Tensor& weights) const {
     constexpr dim g = grid(C);
     const at::Tensor twice = quadruple(image, upscale1_weight, upscale1_bias);  // [N, g * g, 4, width1]
-    const at::Tensor normed = at::gelu(upscale_norm.forward(twice));
-    const at::Tensor four = at::gelu(quadruple(normed, upscale2_weight, upscale2_bias));  // [N, g * g, 4, 4, width2]
-    const at::Tensor logits = at::matmul(weights, four.flatten(1, 3).transpose(1, 2));    // [N, M, g * g * 16]
+    const at::Tensor normed = aten::gelu(upscale_norm.forward(twice));
+    const at::Tensor four = aten::gelu(quadruple(normed, upscale2_weight, upscale2_bias));  // [N, g * g, 4, 4, width2]
+    const at::Tensor logits = weights.matmul(four.flatten(1, 3).transpose(1, 2));           // [N, M, g * g * 16]
     return logits.view({logits.size(0), logits.size(1), g, g, 2, 2, 2, 2})
         .permute({0, 1, 2, 4, 6, 3, 5, 7})
         .reshape({logits.size(0), logits.size(1), 4 * g, 4 * g});

@@ -1,16 +1,12 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/stack.h>
 
 #include <array>
 #include <numbers>
 #include <string>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/sam.hpp"
 #include "lisa/nn/expect_shape.hpp"
 #include "lisa/nn/layer_norm_2d.hpp"
@@ -33,12 +29,12 @@ enum class PositionalPrecision {
                                                           PositionalPrecision precision) {
   const at::Tensor matrix = precision == PositionalPrecision::fp32 ? gaussian.to(at::kFloat) : gaussian;
   const auto centres = [&](dim count) {  // in [-1, 1], rounded step by step in the matrix's dtype
-    return at::arange(1, count + 1, matrix.options()).sub(0.5).div(count).mul(2).sub(1);
+    return aten::arange(1, count + 1, matrix.options()).sub(0.5).div(count).mul(2).sub(1);
   };
   const at::Tensor x = centres(width).expand({height, width});
   const at::Tensor y = centres(height).unsqueeze(1).expand({height, width});
-  const at::Tensor argument = at::matmul(at::stack({x, y}, -1), matrix).mul(2 * std::numbers::pi);  // [h, w, D / 2]
-  return at::cat({argument.sin(), argument.cos()}, -1).permute({2, 0, 1}).to(gaussian.scalar_type());
+  const at::Tensor argument = aten::stack({x, y}, -1).matmul(matrix).mul(2 * std::numbers::pi);  // [h, w, D / 2]
+  return aten::cat({argument.sin(), argument.cos()}, -1).permute({2, 0, 1}).to(gaussian.scalar_type());
 }
 
 /// What the mask decoder takes as prompt.

@@ -1,15 +1,11 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/bmm.h>
-#include <ATen/ops/empty_like.h>
-#include <ATen/ops/eye.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/softmax.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
 
 namespace lisa {
@@ -29,9 +25,9 @@ namespace detail {
   // which is exact, writes the repeated values out several times faster than broadcasting reads them.
   constexpr dim short_row = 32;
   if (side >= short_row) return term.unsqueeze(axis == 0 ? -1 : -2);
-  const at::Tensor identity = at::eye(side, term.options());
+  const at::Tensor identity = aten::eye(side, term.options());
   const at::Tensor repeated = axis == 0 ? identity.repeat_interleave(side, 1) : identity.repeat({1, side});
-  return at::matmul(term, repeated).unflatten(-1, {side, side});
+  return term.matmul(repeated).unflatten(-1, {side, side});
 }
 
 }  // namespace detail
@@ -50,31 +46,33 @@ namespace detail {
                                                    dim score_elements = default_score_elements) {
   const dim batch = q.size(0), h = q.size(1), w = q.size(2), d = q.size(3), side = rel_h.size(1);
   // Batched over the query's row (column), each against its own [side, d] matrix of relative positions.
-  const at::Tensor row_term =
-      at::bmm(q.transpose(0, 1).reshape({h, batch * w, d}), rel_h.narrow(0, 0, h).transpose(1, 2))
-          .view({h, batch, w, side})
-          .transpose(0, 1);  // [N, h, w, side]
-  const at::Tensor column_term =
-      at::bmm(q.permute({2, 0, 1, 3}).reshape({w, batch * h, d}), rel_w.narrow(0, 0, w).transpose(1, 2))
-          .view({w, batch, h, side})
-          .permute({1, 2, 0, 3});  // [N, h, w, side]
+  const at::Tensor row_term = q.transpose(0, 1)
+                                  .reshape({h, batch * w, d})
+                                  .bmm(rel_h.narrow(0, 0, h).transpose(1, 2))
+                                  .view({h, batch, w, side})
+                                  .transpose(0, 1);  // [N, h, w, side]
+  const at::Tensor column_term = q.permute({2, 0, 1, 3})
+                                     .reshape({w, batch * h, d})
+                                     .bmm(rel_w.narrow(0, 0, w).transpose(1, 2))
+                                     .view({w, batch, h, side})
+                                     .permute({1, 2, 0, 3});  // [N, h, w, side]
   const at::Tensor scaled = q.mul(1.0 / std::sqrt(static_cast<double>(d)));
   const at::Tensor keys = k.transpose(1, 2);  // [N, d, side * side]
 
   const dim row_elements = w * side * side;
   const dim rows = std::clamp<dim>(score_elements / row_elements, 1, h);
   const dim items = rows < h ? 1 : std::clamp<dim>(score_elements / (h * row_elements), 1, batch);
-  at::Tensor out = at::empty_like(q);
+  at::Tensor out = aten::empty_like(q);
   for (dim n = 0; n < batch; n += items) {
     const dim ns = std::min(items, batch - n);
     for (dim y = 0; y < h; y += rows) {
       const dim ys = std::min(rows, h - y);
       const auto part = [&](const at::Tensor& t) { return t.narrow(0, n, ns).narrow(1, y, ys); };
-      const at::Tensor scores = at::bmm(part(scaled).reshape({ns, ys * w, d}), keys.narrow(0, n, ns));
+      const at::Tensor scores = part(scaled).reshape({ns, ys * w, d}).bmm(keys.narrow(0, n, ns));
       scores.view({ns, ys, w, side, side})
           .add_(detail::over_keys(part(row_term), 0))
           .add_(detail::over_keys(part(column_term), 1));
-      part(out).copy_(at::bmm(at::softmax(scores, -1), v.narrow(0, n, ns)).view({ns, ys, w, d}));
+      part(out).copy_(scores.softmax(-1).bmm(v.narrow(0, n, ns)).view({ns, ys, w, d}));
     }
   }
   return out;

@@ -1,9 +1,8 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/upsample_linear1d.h>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
 
 namespace lisa {
@@ -14,7 +13,7 @@ namespace lisa {
 [[nodiscard]] inline at::Tensor fitted_positions(const at::Tensor& table, dim side) {
   const dim distances = 2 * side - 1;
   if (table.size(0) == distances) return table;
-  return at::upsample_linear1d(table.t().unsqueeze(0), {distances}, /*align_corners=*/false).squeeze(0).t();
+  return aten::upsample_linear1d(table.t().unsqueeze(0), {distances}, /*align_corners=*/false).squeeze(0).t();
 }
 
 /// Relative position vectors of every query and key coordinate along one axis (Li et al. 2022, MViTv2; get_rel_pos of
@@ -23,7 +22,7 @@ namespace lisa {
 /// @param side coordinates along the axis
 /// @return [side, side, head_dim], indexed by query, then key
 [[nodiscard]] inline at::Tensor relative_positions(const at::Tensor& table, dim side) {
-  const at::Tensor coordinates = at::arange(side, table.options().dtype(at::kLong));
+  const at::Tensor coordinates = aten::arange(side, table.options().dtype(at::kLong));
   const at::Tensor distance = coordinates.unsqueeze(1).sub(coordinates).add(side - 1);  // [side, side]
   return fitted_positions(table, side).index_select(0, distance.flatten()).view({side, side, table.size(1)});
 }

@@ -1,9 +1,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/relu.h>
-#include <ATen/ops/softmax.h>
 
 #include <array>
 #include <cmath>
@@ -35,8 +32,8 @@ struct SamDecoderAttention {
     const bool shared_keys = k.size(0) == 1 && batch > 1;
     // With shared keys the queries of all items become rows of one product, so that keys are not copied per item.
     if (shared_keys) q = q.transpose(0, 1).reshape({1, Heads, batch * rows, Inner / Heads});
-    const at::Tensor scores = at::matmul(q, k.transpose(-2, -1)).div(std::sqrt(static_cast<double>(Inner / Heads)));
-    at::Tensor out = at::matmul(at::softmax(scores, -1), v);  // [B, Heads, T, Inner / Heads]
+    const at::Tensor scores = q.matmul(k.transpose(-2, -1)).div(std::sqrt(static_cast<double>(Inner / Heads)));
+    at::Tensor out = scores.softmax(-1).matmul(v);  // [B, Heads, T, Inner / Heads]
     if (shared_keys) out = out.view({Heads, batch, rows, Inner / Heads}).transpose(0, 1);
     return out_proj.forward(out.transpose(1, 2).flatten(2));
   }
@@ -88,7 +85,7 @@ struct SamTwoWayBlock {
     const at::Tensor placed_image = state.image.add(image_pe);
     tokens =
         norm2.forward(tokens.add(cross_attn_token_to_image.forward(tokens.add(token_pe), placed_image, state.image)));
-    tokens = norm3.forward(tokens.add(lin2.forward(at::relu(lin1.forward(tokens)))));
+    tokens = norm3.forward(tokens.add(lin2.forward(lin1.forward(tokens).relu())));
     const at::Tensor change = cross_attn_image_to_token.forward(placed_image, tokens.add(token_pe), tokens);
     return {tokens, norm4.forward(state.image.add(change))};
   }

@@ -1,14 +1,11 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/gt.h>
-#include <ATen/ops/stack.h>
-#include <ATen/ops/upsample_bilinear2d.h>
 
 #include <string>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/config/dim.hpp"
 #include "lisa/nn/expect_shape.hpp"
@@ -38,15 +35,15 @@ inline void expect_mask_extents(const at::Tensor& low_res, dim image_side, Image
 /// The image's part of the padded square, at least fp32 [N, M, resized.height, resized.width].
 [[nodiscard]] inline at::Tensor unpadded_logits(const at::Tensor& low_res, dim image_side, ImageExtent resized) {
   const auto wide = c10::promoteTypes(low_res.scalar_type(), at::kFloat);
-  return at::upsample_bilinear2d(low_res.to(wide), {image_side, image_side}, /*align_corners=*/false)
+  return aten::upsample_bilinear2d(low_res.to(wide), {image_side, image_side}, /*align_corners=*/false)
       .narrow(2, 0, resized.height)
       .narrow(3, 0, resized.width);
 }
 
 /// `mask_logits` into existing memory, whose extent is the original's.
 inline void mask_logits_out(at::Tensor& out, const at::Tensor& low_res, dim image_side, ImageExtent resized) {
-  at::upsample_bilinear2d_out(out, unpadded_logits(low_res, image_side, resized), {out.size(2), out.size(3)},
-                              /*align_corners=*/false);
+  aten::upsample_bilinear2d_out(out, unpadded_logits(low_res, image_side, resized), {out.size(2), out.size(3)},
+                                /*align_corners=*/false);
 }
 
 }  // namespace detail
@@ -62,8 +59,8 @@ inline void mask_logits_out(at::Tensor& out, const at::Tensor& low_res, dim imag
 [[nodiscard]] inline at::Tensor mask_logits(const at::Tensor& low_res, dim image_side, ImageExtent resized,
                                             ImageExtent original) {
   detail::expect_mask_extents(low_res, image_side, resized, original);
-  return at::upsample_bilinear2d(detail::unpadded_logits(low_res, image_side, resized),
-                                 {original.height, original.width}, /*align_corners=*/false);
+  return aten::upsample_bilinear2d(detail::unpadded_logits(low_res, image_side, resized),
+                                   {original.height, original.width}, /*align_corners=*/false);
 }
 
 /// Offset of the two thresholds that `stability_score` compares, in logits; the default of SAM's mask generator.
@@ -101,23 +98,23 @@ struct BinaryMasks {
   const dim n = low_res.size(0), m = low_res.size(1);
   const at::Tensor source = low_res.detach().flatten(0, 1).unsqueeze(1);  // [N * M, 1, s, s]
   const at::TensorOptions options = source.options().dtype(at::kFloat);
-  at::Tensor masks = at::empty({n * m, 1, original.height, original.width}, options.dtype(at::kBool));
-  at::Tensor logits = at::empty({1, 1, original.height, original.width}, options);
-  at::Tensor above = at::empty(logits.sizes(), options.dtype(at::kBool));
+  at::Tensor masks = aten::empty({n * m, 1, original.height, original.width}, options.dtype(at::kBool));
+  at::Tensor logits = aten::empty({1, 1, original.height, original.width}, options);
+  at::Tensor above = aten::empty(logits.sizes(), options.dtype(at::kBool));
   const auto area = [&](double threshold) {
-    at::gt_out(above, logits, threshold);
+    aten::gt_out(above, logits, threshold);
     return above.count_nonzero();
   };
   std::vector<at::Tensor> inner, outer;
   for (dim i = 0; i < n * m; ++i) {
     detail::mask_logits_out(logits, source.narrow(0, i, 1), image_side, resized);
     at::Tensor mask = masks.narrow(0, i, 1);
-    at::gt_out(mask, logits, 0);
+    aten::gt_out(mask, logits, 0);
     inner.push_back(area(default_stability_offset));
     outer.push_back(area(-default_stability_offset));
   }
   return {masks.view({n, m, original.height, original.width}),
-          detail::area_ratio(at::stack(inner), at::stack(outer)).view({n, m})};
+          detail::area_ratio(aten::stack(inner), aten::stack(outer)).view({n, m})};
 }
 
 }  // namespace lisa

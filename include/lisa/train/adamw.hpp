@@ -3,14 +3,13 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_fused_adamw.h>
-#include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 
 #include <cstddef>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/base/printable.hpp"
 #include "lisa/checkpoint/save.hpp"
@@ -30,9 +29,9 @@ class AdamW {
     for (const TrainedParameter& parameter : parameters_) {
       const at::Tensor master = parameter.value.detach().to(at::kFloat);  // the parameter itself when it is fp32
       masters_.push_back(master);
-      first_moments_.push_back(at::zeros_like(master));
-      second_moments_.push_back(at::zeros_like(master));
-      steps_.push_back(at::zeros({}, master.options()));
+      first_moments_.push_back(aten::zeros_like(master));
+      second_moments_.push_back(aten::zeros_like(master));
+      steps_.push_back(aten::zeros({}, master.options()));
     }
   }
 

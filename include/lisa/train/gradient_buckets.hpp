@@ -2,9 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros.h>
 #include <c10/core/ScalarType.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
@@ -16,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/train/process_group.hpp"
 
@@ -100,7 +99,7 @@ class GradientBuckets {
       at::TensorOptions options;
       std::int64_t elements = 0;
       const auto close = [&] {
-        if (!buckets.empty()) buckets.back().buffer = at::empty({elements}, options);
+        if (!buckets.empty()) buckets.back().buffer = aten::empty({elements}, options);
         elements = 0;
       };
       for (std::size_t i = parameters.size(); i-- > 0;) {
@@ -181,7 +180,7 @@ class GradientBuckets {
       const auto whole = [&](std::size_t i) { return std::pair{sums[i], at::Tensor()}; };
       for (; sent < buckets.size(); ++sent) send(buckets[sent], whole);
       // One number per bucket: was it sent too early; one per parameter: has it a gradient. Somewhere is enough.
-      const at::Tensor flags = at::zeros({static_cast<std::int64_t>(buckets.size() + parameters.size())}, at::kLong);
+      const at::Tensor flags = aten::zeros({static_cast<std::int64_t>(buckets.size() + parameters.size())}, at::kLong);
       auto* const flag = flags.mutable_data_ptr<std::int64_t>();
       for (std::size_t b = 0; b < buckets.size(); ++b) flag[b] = buckets[b].late ? 1 : 0;
       for (std::size_t i = 0; i < parameters.size(); ++i) flag[buckets.size() + i] = sums[i].defined() ? 1 : 0;

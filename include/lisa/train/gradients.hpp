@@ -4,13 +4,13 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
-#include <ATen/ops/stack.h>
 #include <c10/core/ScalarType.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/train/trainable.hpp"
 
 namespace lisa {
@@ -51,7 +51,7 @@ class GradientSum {
   std::vector<at::Tensor> defined;
   for (const at::Tensor& gradient : gradients)
     if (gradient.defined()) defined.push_back(gradient);
-  return defined.empty() ? 0 : at::stack(at::_foreach_norm(defined, 2)).norm().item<double>();
+  return defined.empty() ? 0 : aten::stack(at::_foreach_norm(defined, 2)).norm().item<double>();
 }
 
 /// Scales gradients down in place, so that their common norm is `max_norm` at most (Pascanu et al. 2013).

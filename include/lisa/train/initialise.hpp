@@ -1,9 +1,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/zeros.h>
 
 #include <cmath>
 #include <cstdint>
@@ -11,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/base/name_hash.hpp"
 #include "lisa/data/random.hpp"
 #include "lisa/model/lisa_model.hpp"
@@ -59,9 +57,9 @@ struct InitialDistribution {
                                                std::uint64_t seed, std::string_view name,
                                                const at::TensorOptions& options) {
   using enum InitialDistribution::Kind;
-  if (distribution.kind == constant) return at::full(shape, distribution.scale, options);
+  if (distribution.kind == constant) return aten::full(shape, distribution.scale, options);
   Random random({seed, name_hash(name)});
-  at::Tensor values = at::empty(shape, at::kFloat);
+  at::Tensor values = aten::empty(shape, at::kFloat);
   auto* const out = values.mutable_data_ptr<float>();
   for (std::int64_t i = 0; i < values.numel(); ++i)
     out[i] = static_cast<float>(distribution.kind == normal ? distribution.scale * random.normal()
@@ -106,7 +104,7 @@ template <ModelSpec S>
       if (value.defined()) return;
       const bool is_a = name.ends_with("lora_A.weight");
       value = is_a ? initial_values(initial_distribution(name, shape), shape, seed, name, options)
-                   : at::zeros(shape, options);
+                   : aten::zeros(shape, options);
       initialised.push_back(name);
     });
   });

@@ -2,8 +2,6 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -13,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/checkpoint/save.hpp"
 #include "lisa/checkpoint/stored_dtype.hpp"
@@ -29,7 +28,7 @@ namespace detail {
   std::vector<at::Tensor> flat;
   flat.reserve(tensors.size());
   for (const at::Tensor& tensor : tensors) flat.push_back(tensor.detach().reshape({-1}));
-  return at::cat(flat);
+  return aten::cat(flat);
 }
 
 /// Broadcasts tensors of one dtype together.
@@ -88,8 +87,8 @@ inline void broadcast_from_owners(ProcessGroup& group, const std::vector<at::Ten
     for (std::size_t i = 0; i < list.size(); ++i) {
       const auto dtype = scalar_type(static_cast<StoredDtype>(list[i].at("dtype").get<int>()));
       at::Tensor tensor = rank == group.rank() ? mine[i].second.detach().contiguous()
-                                               : at::empty(list[i].at("shape").get<std::vector<std::int64_t>>(),
-                                                           at::device(at::kCPU).dtype(dtype));
+                                               : aten::empty(list[i].at("shape").get<std::vector<std::int64_t>>(),
+                                                             at::device(at::kCPU).dtype(dtype));
       if (rank != 0) group.broadcast(tensor.reshape({-1}).view(at::kByte), rank);
       if (group.rank() == 0) gathered.emplace_back(list[i].at("name").get<std::string>(), std::move(tensor));
     }

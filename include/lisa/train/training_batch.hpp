@@ -1,7 +1,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -11,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/base/printable.hpp"
 #include "lisa/data/sample.hpp"
@@ -66,7 +66,7 @@ inline at::Tensor label_tensor(const Sample& sample) {
   const ImageSize size{sample.image.height, sample.image.width};
   std::int64_t count = 0;
   for (const Dialogue& dialogue : sample.dialogues) count += static_cast<std::int64_t>(dialogue.masks.size());
-  at::Tensor labels = at::empty({count, size.height, size.width}, at::kByte);
+  at::Tensor labels = aten::empty({count, size.height, size.width}, at::kByte);
   auto* out = labels.mutable_data_ptr<std::uint8_t>();
   const std::size_t pixels = static_cast<std::size_t>(size.height) * static_cast<std::size_t>(size.width);
   for (const Dialogue& dialogue : sample.dialogues) {

@@ -1,11 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/index_copy.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/model/lisa_model.hpp"
 #include "lisa/sam/upsample.hpp"
@@ -63,12 +60,12 @@ at::Tensor features_of(const std::vector<const TrainingImage*>& images, at::Tens
     inputs.push_back(images[i]->*input);
     encoded.push_back(i);
   }
-  if (inputs.empty()) return at::stack(features);
-  const at::Tensor fresh = encode(at::stack(inputs));
+  if (inputs.empty()) return aten::stack(features);
+  const at::Tensor fresh = encode(aten::stack(inputs));
   if (encoded.size() == images.size()) return fresh;
   for (std::size_t i = 0; i < encoded.size(); ++i) features[encoded[i]] = fresh[static_cast<std::int64_t>(i)];
   for (at::Tensor& feature : features) feature = feature.to(fresh.options());
-  return at::stack(features);
+  return aten::stack(features);
 }
 
 /// Sums of the masks' losses at the size of their images. Masks whose images agree in size are handled together.
@@ -97,7 +94,7 @@ inline std::pair<at::Tensor, at::Tensor> mask_loss_sums(const at::Tensor& low_re
     const at::Tensor logits =
         mask_logits(own, image_side, {resized_height, resized_width}, {height, width}).squeeze(1);  // [n, H, W]
     const at::Tensor labels =
-        (group.labels.size() == 1 ? group.labels.front() : at::cat(group.labels)).to(logits.device());
+        (group.labels.size() == 1 ? group.labels.front() : aten::cat(group.labels)).to(logits.device());
     const at::Tensor targets = labels.masked_fill(labels.eq(LabelMask::ignored), 0).to(logits.scalar_type());
     const at::Tensor group_bce = bce_per_mask(logits, targets).sum(), group_dice = dice_per_mask(logits, targets).sum();
     bce = bce.defined() ? bce.add(group_bce) : group_bce;
@@ -133,7 +130,7 @@ at::Tensor decode_masks(const Lisa<S>& model, const TrainingBatch& batch, const 
 
 /// `sum * weight / count`, 0 where there is nothing to sum.
 inline at::Tensor weighted_mean(const at::Tensor& sum, double weight, double count, const at::TensorOptions& scalar) {
-  return sum.defined() && count > 0 ? sum.mul(weight / count) : at::zeros({}, scalar);
+  return sum.defined() && count > 0 ? sum.mul(weight / count) : aten::zeros({}, scalar);
 }
 
 }  // namespace detail
@@ -168,7 +165,7 @@ template <ModelSpec S>
   output.rows = training_rows(batch, Model::visual_tokens, Model::SegPolicy::offset, visual.options());
   const TrainingRows& rows = output.rows;
   const at::Tensor x =
-      at::index_copy(model.llm.embed(rows.ids), 0, rows.image_rows, visual.flatten(0, 1));  // [items * T, hidden]
+      model.llm.embed(rows.ids).index_copy(0, rows.image_rows, visual.flatten(0, 1));  // [items * T, hidden]
   output.hidden_states = model.llm.forward(x, rows.rows, [&](auto&& block, const at::Tensor& hidden) {
     return run([block](const std::vector<at::Tensor>& inputs) { return block(inputs.front()); }, {hidden});
   });

@@ -1,10 +1,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/conv2d.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/softmax.h>
 
 #include <array>
 #include <charconv>
@@ -12,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "lisa/aten/operators.hpp"
 #include "lisa/config/clip.hpp"
 #include "lisa/nn/expect_shape.hpp"
 #include "lisa/nn/layer_norm.hpp"
@@ -35,8 +32,8 @@ struct ClipAttention {
     const at::Tensor q = heads(q_proj.forward(x).mul(1.0 / std::sqrt(static_cast<double>(head_dim))));
     const at::Tensor k = heads(k_proj.forward(x));
     const at::Tensor v = heads(v_proj.forward(x));
-    const at::Tensor probabilities = at::softmax(at::matmul(q, k.transpose(-2, -1)), -1);  // [B, heads, T, T]
-    return out_proj.forward(at::matmul(probabilities, v).transpose(1, 2).reshape(x.sizes()));
+    const at::Tensor probabilities = q.matmul(k.transpose(-2, -1)).softmax(-1);  // [B, heads, T, T]
+    return out_proj.forward(probabilities.matmul(v).transpose(1, 2).reshape(x.sizes()));
   }
 
   template <class Visitor>
@@ -137,9 +134,9 @@ struct ClipTower {
   /// [B, 3, image, image] -> [B, 1 + grid^2, hidden]: class token, then patches row by row, positions added.
   [[nodiscard]] at::Tensor embed(const at::Tensor& pixel_values) const {
     const at::Tensor patches =
-        at::conv2d(pixel_values, patch_embedding, {}, {C.patch, C.patch}).flatten(2).transpose(1, 2);
+        aten::conv2d(pixel_values, patch_embedding, {}, /*stride=*/C.patch).flatten(2).transpose(1, 2);
     const at::Tensor class_token = class_embedding.expand({pixel_values.size(0), 1, C.hidden});
-    return at::cat({class_token, patches}, 1).add(position_embedding);
+    return aten::cat({class_token, patches}, 1).add(position_embedding);
   }
 };
 
