@@ -1,5 +1,6 @@
 // LLaMA-7B in bf16 with random weights: one block on 316 rows (a prompt with an image), the step of one token at
-// context 316, the head on one row; beside each, plain ATen computing the same matrix products. Then whole answers of 7
+// context 316, both also with quantised projections, the head on one row; beside each, plain ATen computing the same
+// matrix products. Then whole answers of 7
 // tokens by 4 of the 32 blocks, with and without drafts. OMP_NUM_THREADS sets the number of threads,
 // LISA_KERNELS=reference leaves everything to ATen.
 
@@ -14,6 +15,7 @@
 #include "bench/random_weights.hpp"
 #include "lisa/llm/generate.hpp"
 #include "lisa/llm/llama.hpp"
+#include "lisa/nn/quantised_linear.hpp"
 
 namespace {
 
@@ -33,6 +35,16 @@ struct Blocks {
     const std::vector<Segment> segments{{x.size(0), &cache}};
     for (std::size_t i = 0; i < blocks.size(); ++i) x = blocks[i].forward(x, segments, static_cast<dim>(i), rotary);
     return x;
+  }
+
+  /// The same with its projections as `lisa convert --weights` holds them.
+  [[nodiscard]] Blocks in_format(WeightFormat format) const {
+    Blocks narrow = *this;  // handles
+    for (std::size_t i = 0; i < blocks.size(); ++i)
+      narrow.blocks[i].for_each_projection("", [&](const std::string&, auto& projection) {
+        projection.base.weight = quantised(projection.base.weight, format);
+      });
+    return narrow;
   }
 
   std::vector<LlamaBlock<config, no_lora>> blocks;
@@ -60,9 +72,7 @@ void count_bytes(benchmark::State& state, dim weights) {
       benchmark::Counter(2e-9 * static_cast<double>(weights), benchmark::Counter::kIsIterationInvariantRate);
 }
 
-void prefill_block(benchmark::State& state) {
-  const c10::InferenceMode inference;
-  const Blocks model(1);
+void prefill(benchmark::State& state, const Blocks& model) {
   const at::Tensor x = bench::random({context, config.hidden}, at::kBFloat16);
   KvCache cache(1, config.context);
   benchmark::DoNotOptimize(model.forward(x, cache));  // the first run of a shape prepares oneDNN's product
@@ -70,20 +80,40 @@ void prefill_block(benchmark::State& state) {
   bench::count_flops(state, block_products(context, context));
 }
 
+void prefill_block(benchmark::State& state) {
+  const c10::InferenceMode inference;
+  prefill(state, Blocks(1));
+}
+
+template <WeightFormat Format>
+void prefill_block_quantised(benchmark::State& state) {
+  const c10::InferenceMode inference;
+  prefill(state, Blocks(1).in_format(Format));
+}
+
 void prefill_block_plain_products(benchmark::State& state) {
   const c10::InferenceMode inference;
   bench::run_products(state, block_products(context, context), at::kBFloat16);
 }
 
-void decode_4_blocks(benchmark::State& state) {
-  const c10::InferenceMode inference;
-  const Blocks& model = decode_model();
+void decode(benchmark::State& state, const Blocks& model) {
   KvCache cache(decode_blocks, config.context);
   benchmark::DoNotOptimize(model.forward(bench::random({context, config.hidden}, at::kBFloat16), cache));
   cache.advance(context);
   const at::Tensor x = bench::random({1, config.hidden}, at::kBFloat16);
   for (auto _ : state) benchmark::DoNotOptimize(model.forward(x, cache));  // always at context 316: nothing advances
+}
+
+void decode_4_blocks(benchmark::State& state) {
+  const c10::InferenceMode inference;
+  decode(state, decode_model());
   count_bytes(state, decode_blocks * block_parameters(config));
+}
+
+template <WeightFormat Format>
+void decode_4_blocks_quantised(benchmark::State& state) {
+  const c10::InferenceMode inference;
+  decode(state, decode_model().in_format(Format));
 }
 
 void decode_4_blocks_plain_products(benchmark::State& state) {
@@ -178,7 +208,12 @@ void timing(benchmark::internal::Benchmark* bench) {
 
 BENCHMARK(prefill_block)->Apply(timing);
 BENCHMARK(prefill_block_plain_products)->Apply(timing);
+BENCHMARK(prefill_block_quantised<WeightFormat::int8_row>)->Apply(timing);
+BENCHMARK(prefill_block_quantised<WeightFormat::int4_group32>)->Apply(timing);
 BENCHMARK(decode_4_blocks)->Apply(timing);
+BENCHMARK(decode_4_blocks_quantised<WeightFormat::int8_row>)->Apply(timing);
+BENCHMARK(decode_4_blocks_quantised<WeightFormat::int4_group32>)->Apply(timing);
+BENCHMARK(decode_4_blocks_quantised<WeightFormat::int4_group128>)->Apply(timing);
 BENCHMARK(decode_4_blocks_plain_products)->Apply(timing);
 BENCHMARK(lm_head_one_row)->Apply(timing);
 BENCHMARK(lm_head_one_row_plain_product)->Apply(timing);

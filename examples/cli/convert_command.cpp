@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/matmul.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <filesystem>
@@ -49,6 +50,7 @@ struct ConvertOptions {
   std::string output;
   std::string dtype = "stored";
   std::string weights;
+  std::string image_encoder;  ///< format of its linear layers, empty for none
   std::string adapter;
   TensorFileChoice files{.format = "safetensors"};
   bool skip_crc = false;
@@ -147,24 +149,39 @@ void require_other_folder(const fs::path& source, const fs::path& output) {
       throw InputError("output", found_expected(shown_path(output) + ", which lies in the source", "another folder"));
 }
 
-/// Whether a tensor is one that is quantised. @throws InputError where it is already
-bool is_to_quantise(const std::string& name, const at::Tensor& value) {
-  if (!is_quantisable(canonical_name(name), value.sizes().vec())) return false;
-  if (is_quantised(value))
+/// Which tensors a conversion holds in fewer bits.
+struct QuantisedParts {
+  std::optional<WeightFormat> llm;  ///< of the language model's projections
+  bool image_encoder = false;       ///< SAM's linear layers in int8
+  dim image_encoder_blocks = 0;     ///< how many blocks it has
+
+  /// The format of a weight; nothing for one that stays. @param name canonical
+  [[nodiscard]] std::optional<WeightFormat> format_of(std::string_view name) const {
+    if (is_llm_projection(name)) return llm;
+    if (image_encoder && is_quantised_in_image_encoder(name, image_encoder_blocks)) return WeightFormat::int8_row;
+    return std::nullopt;
+  }
+};
+
+/// The format that a tensor is brought into; nothing where it stays. @throws InputError where it is quantised already
+std::optional<WeightFormat> wanted_format(const std::string& name, const at::Tensor& value,
+                                          const QuantisedParts& parts) {
+  const auto format = value.dim() == 2 ? parts.format_of(canonical_name(name)) : std::nullopt;
+  if (format && is_quantised(value))
     throw InputError("weights", "tensor " + quoted(name) + ": " +
                                     found_expected("a tensor that is quantised already", "floating-point weights"));
-  return value.is_floating_point();
+  return value.is_floating_point() ? format : std::nullopt;
 }
 
 /// Name, dtype and shape of every tensor of the result.
 std::vector<StoredTensor> planned_tensors(const TensorArchive& archive, Precision precision,
-                                          std::optional<WeightFormat> weights) {
+                                          const QuantisedParts& parts) {
   std::vector<StoredTensor> tensors;
   for (const auto& [name, tensor] : archive.tensors) {
     StoredTensor planned = describe(name, tensor.value);
-    if (weights && is_to_quantise(name, tensor.value)) {
+    if (const auto format = wanted_format(name, tensor.value, parts)) {
       // Whether the format can hold such rows is found before anything is written.
-      tensors.push_back(describe(name, quantised(tensor.value.narrow(0, 0, 0), *weights)));
+      tensors.push_back(describe(name, quantised(tensor.value.narrow(0, 0, 0), *format)));
       tensors.back().shape[0] = tensor.value.size(0);
       continue;
     }
@@ -175,6 +192,15 @@ std::vector<StoredTensor> planned_tensors(const TensorArchive& archive, Precisio
     tensors.push_back(std::move(planned));
   }
   return tensors;
+}
+
+/// How many blocks SAM's image encoder has in a checkpoint.
+dim image_encoder_blocks(const TensorArchive& archive) {
+  dim blocks = 0;
+  for (const auto& [name, tensor] : archive.tensors)
+    if (const std::string canonical = canonical_name(name); is_image_encoder_linear(canonical))
+      blocks = std::max(blocks, image_encoder_block(canonical) + 1);
+  return blocks;
 }
 
 /// The name of the language model's dtype in config.json, where a conversion changes it.
@@ -196,7 +222,7 @@ std::optional<std::string> inner_tower(const fs::path& folder) {
 
 struct Conversion {
   Precision precision;
-  std::optional<WeightFormat> weights;  ///< the format of the language model's projections, if they are quantised
+  QuantisedParts quantised_parts;
   TensorFileFormat format;
   std::uint64_t max_shard_bytes;
   ArchiveOptions reading;
@@ -210,14 +236,16 @@ std::string convert_weights(const fs::path& source, const fs::path& target, cons
   std::optional<Adapter> adapter;
   if (!adapter_folder.empty()) adapter.emplace(adapter_folder, archive, how.reading);
 
-  const std::vector<StoredTensor> tensors = planned_tensors(archive, how.precision, how.weights);
+  QuantisedParts parts = how.quantised_parts;
+  parts.image_encoder_blocks = image_encoder_blocks(archive);
+  const std::vector<StoredTensor> tensors = planned_tensors(archive, how.precision, parts);
   Progress progress("tensors converted", tensors.size());
   std::size_t done = 0;
   const auto convert_tensor = [&](const StoredTensor& wanted) {
     at::Tensor value = archive.tensors.at(wanted.name).value;
     if (adapter) value = adapter->apply(canonical_name(wanted.name), value);
-    const bool quantise = wanted.dtype == StoredDtype::u8 && value.is_floating_point();
-    value = quantise ? quantised(value, *how.weights) : value.to(scalar_type(wanted.dtype));
+    const auto format = wanted_format(wanted.name, value, parts);
+    value = format ? quantised(value, *format) : value.to(scalar_type(wanted.dtype));
     progress.update(++done, printable(wanted.name));
     return value;
   };
@@ -230,8 +258,10 @@ std::string convert_weights(const fs::path& source, const fs::path& target, cons
 
 void convert(const ConvertOptions& options) {
   const auto weights = options.weights.empty() ? std::nullopt : std::optional(parse_weight_format(options.weights));
+  if (!options.image_encoder.empty() && parse_weight_format(options.image_encoder) != WeightFormat::int8_row)
+    throw InputError("image-encoder-weights", found_expected(options.image_encoder, "int8"));
   const Conversion how{.precision = parse_precision(options.dtype),
-                       .weights = weights,
+                       .quantised_parts = {.llm = weights, .image_encoder = !options.image_encoder.empty()},
                        .format = parse_tensor_file_format(options.files.format),
                        .max_shard_bytes = parse_byte_size(options.files.max_shard_size),
                        .reading = {.verify_crc = !options.skip_crc}};
@@ -266,6 +296,9 @@ void add_convert_command(CLI::App& app) {
   command->add_option("--weights", options->weights,
                       "hold the language model's projections in int8, int4, int4-128 (one scale for 128 weights) or "
                       "nf4; other parts stay");
+  command->add_option(
+      "--image-encoder-weights", options->image_encoder,
+      "int8: hold the linear layers of SAM's image encoder in 8 bits, but those of its last two blocks");
   command->add_option("--merge-adapter", options->adapter, "PEFT folder with a LoRA adapter to fold into the weights");
   command->add_flag("--skip-crc", options->skip_crc, "do not compare .bin records with their checksums");
   add_tensor_file_options(*command, options->files);

@@ -13,6 +13,7 @@
 #include "exit_code.hpp"
 #include "info_command.hpp"
 #include "lisa/base/error.hpp"
+#include "lisa/base/keep_freed_memory.hpp"
 #include "lisa/base/printable.hpp"
 #include "lisa/files/mapped_file.hpp"
 #include "lisa/version.hpp"
@@ -75,6 +76,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using lisa::program::ExitCode;
+  lisa::keep_freed_memory();
   const lisa::TruncationGuard guard;  // weights stay mapped while the program runs
   try {
     return lisa::program::run(argc, argv);

@@ -31,7 +31,7 @@ Defects spec_differences(const SpecEntry& spec, const CheckpointConfig& config, 
     if (found == table.end())
       differences.add(printable(parameter.name) + ": missing, expected " + shape_text(parameter.shape));
     else if (found->second.shape != parameter.shape &&
-             !(parameter.part == Part::llm && found->second.dtype == StoredDtype::u8 &&
+             !(found->second.dtype == StoredDtype::u8 &&
                fits_quantised(parameter.name, parameter.shape, found->second.shape)))
       differences.add(printable(parameter.name) + ": " +
                       found_expected(shape_text(found->second.shape), shape_text(parameter.shape)));

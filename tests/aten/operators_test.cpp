@@ -54,17 +54,17 @@ TEST_CASE("factories make what ATen's own make") {
 TEST_CASE("memory left unset has the extents, dtype and layout asked for") {
   const at::Tensor plain = aten::empty({2, 0, 3}, at::kByte);
   CHECK(plain.sizes() == at::IntArrayRef({2, 0, 3}));
-  CHECK(plain.scalar_type() == at::kByte);
+  CHECK((plain.scalar_type() == at::kByte));
   const at::Tensor channels_last =
       aten::empty({2, 3, 4, 5}, at::TensorOptions().memory_format(at::MemoryFormat::ChannelsLast));
-  CHECK(channels_last.scalar_type() == at::kFloat);
+  CHECK((channels_last.scalar_type() == at::kFloat));
   CHECK(channels_last.is_contiguous(at::MemoryFormat::ChannelsLast));
   const at::Tensor like = at::rand({3, 4}, at::kDouble).t();
   CHECK(same(aten::zeros_like(like), at::zeros_like(like)));
   const at::Tensor unset = aten::empty_like(like);
   CHECK(unset.sizes() == like.sizes());
   CHECK(unset.strides() == like.strides());
-  CHECK(unset.scalar_type() == at::kDouble);
+  CHECK((unset.scalar_type() == at::kDouble));
 }
 
 TEST_CASE("tensors are joined and padded as by ATen") {
@@ -93,6 +93,9 @@ TEST_CASE("maps give what ATen's give") {
   CHECK(same(aten::gelu(x), at::gelu(x)));
   CHECK(same(aten::silu(x), at::silu(x)));
   CHECK(same(aten::pow(3.0, x), at::pow(3.0, x)));
+  at::Tensor activated = x.clone();
+  CHECK(&aten::gelu_(activated) == &activated);
+  CHECK(same(activated, at::gelu(x)));
   at::Tensor in_place = x.clone();
   CHECK(&aten::silu_(in_place) == &in_place);
   CHECK(same(in_place, at::silu(x)));

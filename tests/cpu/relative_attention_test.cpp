@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <random>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -110,13 +111,26 @@ void for_each_query(const Operands<Element, HeadDim>& o, Check&& check) {
         }
 }
 
+template <class Element>
+using NamedKernel = std::pair<std::string, RelativeAttentionKernel<Element>>;
+
+/// Every kernel that this processor can run.
 template <class Element, std::int64_t HeadDim>
-void check_against_definition(const Sizes& sizes) {
+std::vector<NamedKernel<Element>> kernels() {
+  std::vector<NamedKernel<Element>> found;
+#if defined(__x86_64__)
+  if (has_avx2()) found.emplace_back("avx2", relative_attention_avx2<Element, HeadDim>);
+  if (has_avx512_bf16()) found.emplace_back("avx512", relative_attention_avx512<Element, HeadDim>);
+#endif
+  return found;
+}
+
+template <class Element, std::int64_t HeadDim>
+void check_kernel_against_definition(const RelativeAttentionKernel<Element> kernel, const Sizes& sizes) {
   CAPTURE(HeadDim);
   CAPTURE(sizes.height);
   CAPTURE(sizes.width);
   CAPTURE(sizes.side);
-  const auto kernel = find_relative_attention<Element, HeadDim>();
   Operands<Element, HeadDim> o(sizes);
   kernel(o.attention, 0, o.attention.pieces());
   double error = 0, size = 0;
@@ -132,6 +146,14 @@ void check_against_definition(const Sizes& sizes) {
 }
 
 template <class Element, std::int64_t HeadDim>
+void check_against_definition(const Sizes& sizes) {
+  for (const auto& [name, kernel] : kernels<Element, HeadDim>()) {
+    CAPTURE(name);
+    check_kernel_against_definition<Element, HeadDim>(kernel, sizes);
+  }
+}
+
+template <class Element, std::int64_t HeadDim>
 bool offered() {
   return static_cast<bool>(find_relative_attention<Element, HeadDim>());
 }
@@ -139,7 +161,7 @@ bool offered() {
 /// Whether there is a kernel to test on this processor; a test without one checks that no kernel is offered.
 bool kernels_exist() {
 #if defined(__x86_64__)
-  if (has_avx512_bf16()) return true;
+  if (has_avx512_bf16() || has_avx2()) return true;
 #endif
   CHECK_FALSE(offered<Bf16Bits, 64>());
   CHECK_FALSE(offered<float, 64>());
@@ -182,28 +204,33 @@ TEST_CASE("a whole row of SAM's global attention equals its definition") {
 
 TEST_CASE("the pieces of an attention can be computed in any portions and order") {
   if (!kernels_exist()) return;
-  Operands<Bf16Bits, 64> whole({2, 19, 16, 2, 14}), pieces({2, 19, 16, 2, 14});
-  const auto kernel = find_relative_attention<Bf16Bits, 64>();
-  const std::int64_t count = whole.attention.pieces();
-  kernel(whole.attention, 0, count);
-  REQUIRE(count > 20);
-  for (const auto& [begin, end] :
-       std::vector<std::pair<std::int64_t, std::int64_t>>{{count / 2, count}, {0, 1}, {1, 8}, {8, 8}, {8, count / 2}}) {
-    kernel(pieces.attention, begin, end);
+  for (const auto& [name, kernel] : kernels<Bf16Bits, 64>()) {
+    CAPTURE(name);
+    Operands<Bf16Bits, 64> whole({2, 19, 16, 2, 14}), pieces({2, 19, 16, 2, 14});
+    const std::int64_t count = whole.attention.pieces();
+    kernel(whole.attention, 0, count);
+    REQUIRE(count > 20);
+    for (const auto& [begin, end] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+             {count / 2, count}, {0, 1}, {1, 8}, {8, 8}, {8, count / 2}}) {
+      kernel(pieces.attention, begin, end);
+    }
+    CHECK(whole.out == pieces.out);
   }
-  CHECK(whole.out == pieces.out);
 }
 
 TEST_CASE("a score far above or below the others is handled as in exact arithmetic") {
   if (!kernels_exist()) return;
   // Scores of several hundred: probabilities are 0 or 1 but for ties, and their powers of two leave fp32's range.
-  Operands<float, 64> o({1, 12, 12, 1, 12});
-  for (float& value : o.tokens) value *= 12;
-  find_relative_attention<float, 64>()(o.attention, 0, o.attention.pieces());
-  for_each_query(o, [&](auto, auto, auto, auto, const float* found, const std::vector<double>& expected) {
-    for (int i = 0; i < 64; ++i)
-      CHECK(found[i] == doctest::Approx(expected[static_cast<std::size_t>(i)]).epsilon(1e-3).scale(12));
-  });
+  for (const auto& [name, kernel] : kernels<float, 64>()) {
+    CAPTURE(name);
+    Operands<float, 64> o({1, 12, 12, 1, 12});
+    for (float& value : o.tokens) value *= 12;
+    kernel(o.attention, 0, o.attention.pieces());
+    for_each_query(o, [&](auto, auto, auto, auto, const float* found, const std::vector<double>& expected) {
+      for (int i = 0; i < 64; ++i)
+        CHECK(found[i] == doctest::Approx(expected[static_cast<std::size_t>(i)]).epsilon(1e-3).scale(12));
+    });
+  }
 }
 
 namespace {
@@ -211,10 +238,10 @@ namespace {
 /// What a NaN or an infinity in `spoil`'s choice of a token does: which queries of one window of 3 x 3 are still
 /// finite.
 template <class Element, class Spoil>
-std::vector<bool> finite_queries(Spoil&& spoil) {
+std::vector<bool> finite_queries(const RelativeAttentionKernel<Element> kernel, Spoil&& spoil) {
   Operands<Element, 64> o({1, 3, 6, 1, 3});
   spoil(o.tokens);
-  find_relative_attention<Element, 64>()(o.attention, 0, o.attention.pieces());
+  kernel(o.attention, 0, o.attention.pieces());
   std::vector<bool> finite;
   for (std::int64_t token = 0; token < 18; ++token) {
     bool all = true;
@@ -226,11 +253,12 @@ std::vector<bool> finite_queries(Spoil&& spoil) {
 }
 
 template <class Element>
-void check_spreading() {
+void check_spreading(const RelativeAttentionKernel<Element> kernel) {
   const std::size_t stride = 3 * 64, token = 7;  // the second row's second token, in the left window
   const auto spoiled = [&](std::size_t part, float value) {
-    return finite_queries<Element>(
-        [&](std::vector<Element>& tokens) { tokens[token * stride + part * 64 + 5] = from_float<Element>(value); });
+    return finite_queries<Element>(kernel, [&](std::vector<Element>& tokens) {
+      tokens[token * stride + part * 64 + 5] = from_float<Element>(value);
+    });
   };
   std::vector<bool> all(18, true), left, query(18, true);
   for (std::size_t i = 0; i < 18; ++i) left.push_back(i % 6 >= 3);
@@ -248,26 +276,34 @@ void check_spreading() {
 
 TEST_CASE("NaN and infinity spread to their query, or from a key to its window, and no further") {
   if (!kernels_exist()) return;
-  check_spreading<Bf16Bits>();
-  check_spreading<float>();
+  for (const auto& [name, kernel] : kernels<Bf16Bits, 64>()) {
+    CAPTURE(name);
+    check_spreading<Bf16Bits>(kernel);
+  }
+  for (const auto& [name, kernel] : kernels<float, 64>()) {
+    CAPTURE(name);
+    check_spreading<float>(kernel);
+  }
 }
 
 TEST_CASE("a key whose score is minus infinity has no part in the result") {
   if (!kernels_exist()) return;
-  Operands<float, 16> o({1, 2, 2, 1, 2}), without({1, 2, 2, 1, 2});
-  const std::size_t key = 16, value = 32;
-  for (std::size_t i = 0; i < 16; ++i) {
-    o.tokens[i] = std::abs(o.tokens[i]) + 0.1F;  // the first token's query; its key is the one that is far away
-    without.tokens[i] = o.tokens[i];
-    o.tokens[key + i] = -std::numeric_limits<float>::infinity();
-    without.tokens[key + i] = -1e9F;
-    without.tokens[value + i] = o.tokens[value + i];
-  }
-  const auto kernel = find_relative_attention<float, 16>();
-  kernel(o.attention, 0, o.attention.pieces());
-  kernel(without.attention, 0, without.attention.pieces());
-  for (std::size_t i = 0; i < 16; ++i) {
-    CHECK(std::isfinite(o.out[i]));
-    CHECK(o.out[i] == doctest::Approx(without.out[i]).epsilon(1e-6));
+  for (const auto& [name, kernel] : kernels<float, 16>()) {
+    CAPTURE(name);
+    Operands<float, 16> o({1, 2, 2, 1, 2}), without({1, 2, 2, 1, 2});
+    const std::size_t key = 16, value = 32;
+    for (std::size_t i = 0; i < 16; ++i) {
+      o.tokens[i] = std::abs(o.tokens[i]) + 0.1F;  // the first token's query; its key is the one that is far away
+      without.tokens[i] = o.tokens[i];
+      o.tokens[key + i] = -std::numeric_limits<float>::infinity();
+      without.tokens[key + i] = -1e9F;
+      without.tokens[value + i] = o.tokens[value + i];
+    }
+    kernel(o.attention, 0, o.attention.pieces());
+    kernel(without.attention, 0, without.attention.pieces());
+    for (std::size_t i = 0; i < 16; ++i) {
+      CHECK(std::isfinite(o.out[i]));
+      CHECK(o.out[i] == doctest::Approx(without.out[i]).epsilon(1e-6));
+    }
   }
 }

@@ -30,6 +30,15 @@ struct GoldenSpec : Lisa7B {
   static constexpr MlpConfig visual_projector{.hidden = 64, .layers = 1};
 };
 
+}  // namespace lisa::test
+
+// Compiled once for all tests, in golden_spec_instances.cpp.
+extern template lisa::LoadedModel<lisa::test::GoldenSpec> lisa::load<lisa::test::GoldenSpec>(const std::string&,
+                                                                                             const lisa::LoadOptions&);
+extern template class lisa::Predictor<lisa::test::GoldenSpec>;
+
+namespace lisa::test {
+
 inline const std::string golden_folder = LISA_TEST_DATA "/golden/";
 inline const std::string golden_checkpoint = golden_folder + "model_a";
 inline const std::string golden_tower = golden_folder + "clip_a";

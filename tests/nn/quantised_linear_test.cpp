@@ -61,6 +61,26 @@ TEST_CASE("restored weights of many parts are put together in order") {
   CHECK(test::relative_l2(apply_linear(x, weight).detach(), exact(x.detach(), weight)) < 1e-6);
 }
 
+TEST_CASE("rows of many parts are put together in order, alike on any number of threads") {
+  // 384 rows at most are computed together: 1, 2 and 3 parts, the last two of sizes that differ.
+  const int threads = at::get_num_threads();
+  const at::Tensor weight = quantised(test::random_tensor({70, 320}, 22), WeightFormat::int8_row);
+  const at::Tensor bias = test::random_tensor({70}, 23);
+  for (const dim rows : {384, 385, 1001}) {
+    CAPTURE(rows);
+    const at::Tensor x = test::random_tensor({rows, 320}, 24).to(at::kBFloat16);
+    at::set_num_threads(1);
+    const at::Tensor one = apply_linear(x, weight, bias);
+    at::set_num_threads(3);
+    CHECK(test::largest_difference(apply_linear(x, weight, bias), one) == 0);
+    CHECK(test::relative_l2(one, exact(x, weight).add(bias)) < 1.5e-2);
+    for (const dim row : {dim{0}, rows / 2, rows - 9})
+      CHECK(test::largest_difference(apply_linear(x.narrow(0, row, 9).contiguous(), weight, bias),
+                                     one.narrow(0, row, 9)) == 0);
+  }
+  at::set_num_threads(threads);
+}
+
 TEST_CASE("a prompt's rows agree with the same rows one by one") {
   for (const WeightFormat format : test::weight_formats) {
     const at::Tensor weight = quantised(test::random_tensor({200, 640}, 20), format);

@@ -210,6 +210,48 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("convert --image-encoder-weights holds SAM's linear layers in 8 bits, but those of its last two blocks") {
+  const TempDir temp;
+  const auto before = tensors_of(model);
+  const fs::path narrow = temp / "narrow";
+  REQUIRE(lisa_program({"convert", model, "--output", narrow, "--image-encoder-weights", "int8"}).exit_code == 0);
+  std::size_t layers = 0;
+  dim blocks = 0;
+  for (const auto& [name, tensor] : before)
+    if (name.starts_with("model.visual_model.image_encoder.blocks.") && name.ends_with(".attn.qkv.weight")) ++blocks;
+  for (const auto& [name, tensor] : tensors_of(narrow)) {
+    CAPTURE(name);
+    const at::Tensor& weight = before.at(name);
+    if (tensor.scalar_type() != at::kByte) {
+      CHECK(at::equal(tensor, weight));
+      continue;
+    }
+    ++layers;
+    CHECK(is_image_encoder_linear(name));
+    CHECK(name.find(".blocks." + std::to_string(blocks - 1) + ".") == std::string::npos);
+    CHECK(name.find(".blocks." + std::to_string(blocks - 2) + ".") == std::string::npos);
+    CHECK(tensor.size(1) == weight.size(1) + 4);
+  }
+  CHECK(layers == static_cast<std::size_t>(4 * (blocks - 2)));
+  const auto answer = [&](const fs::path& from, const std::string& to) {
+    const ProgramRun run =
+        lisa_program({"segment", "--model", from, "--vision-tower", clip, "--image", LISA_TEST_DATA "/golden/a1/a1.png",
+                      "--prompt", "What is in this image?", "--output", temp / to, "--force-answer", "It is [SEG].",
+                      "--dump", temp / (to + ".safetensors"), "--dtype", "fp32"});
+    CAPTURE(run.err);
+    REQUIRE(run.exit_code == 0);
+    return read_archive(temp / (to + ".safetensors")).tensors.at("image_embeddings").value;
+  };
+  const at::Tensor exact = answer(model, "exact"), rounded = answer(narrow, "rounded");
+  const double error = rounded.sub(exact).norm().item<double>() / exact.norm().item<double>();
+  CHECK(error > 1e-5);
+  CHECK(error < 0.03);
+  const ProgramRun run =
+      lisa_program({"convert", model, "--output", temp / "other", "--image-encoder-weights", "int4"});
+  CHECK(run.exit_code == 6);
+  CHECK(run.err.find("image-encoder-weights: found int4, expected int8") != std::string::npos);
+}
+
 TEST_CASE("weights that are quantised already, too narrow or of an unknown format are refused") {
   const TempDir temp;
   const fs::path quantised = temp / "int8";

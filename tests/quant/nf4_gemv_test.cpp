@@ -27,6 +27,7 @@ constexpr WeightFormat nf4 = WeightFormat::nf4_group64;
 std::vector<std::pair<std::string, Nf4Dot>> dots() {
   std::vector<std::pair<std::string, Nf4Dot>> found{{"portable", nf4_dot_portable}};
 #if defined(__x86_64__)
+  if (cpu::has_avx2()) found.emplace_back("avx2", nf4_dot_avx2);
   if (cpu::has_avx512()) found.emplace_back("avx512", nf4_dot_avx512);
 #endif
   return found;

@@ -24,24 +24,27 @@ using test::row_lengths;
 
 namespace {
 
-std::vector<std::pair<std::string, RowQuantiser>> quantisers() {
-  std::vector<std::pair<std::string, RowQuantiser>> found{{"portable", quantise_inputs_portable}};
+template <class Element>
+std::vector<std::pair<std::string, RowQuantiser<Element>>> quantisers() {
+  std::vector<std::pair<std::string, RowQuantiser<Element>>> found{{"portable", quantise_inputs_portable<Element>}};
 #if defined(__x86_64__)
-  if (cpu::has_avx512()) found.emplace_back("avx512", quantise_inputs_avx512);
+  if (cpu::has_avx512()) found.emplace_back("avx512", quantise_inputs_avx512<Element>);
 #endif
   return found;
 }
 
-std::vector<std::pair<std::string, QuantisedGemm>> gemms() {
-  std::vector<std::pair<std::string, QuantisedGemm>> found{{"portable", quantised_gemm_portable}};
+template <class Element>
+std::vector<std::pair<std::string, QuantisedGemm<Element>>> gemms() {
+  std::vector<std::pair<std::string, QuantisedGemm<Element>>> found{{"portable", quantised_gemm_portable<Element>}};
 #if defined(__x86_64__)
-  if (cpu::has_avx512_vnni()) found.emplace_back("avx512_vnni", quantised_gemm_avx512);
+  if (cpu::has_avx512_vnni()) found.emplace_back("avx512_vnni", quantised_gemm_avx512<Element>);
 #endif
   return found;
 }
 
-QuantisedRows rounded(WeightFormat format, RowQuantiser quantise, const std::vector<float>& x, std::int64_t rows,
-                      std::int64_t in) {
+template <class Element>
+QuantisedRows rounded(WeightFormat format, RowQuantiser<Element> quantise, const std::vector<Element>& x,
+                      std::int64_t rows, std::int64_t in) {
   QuantisedRows made = QuantisedRows::zeros(format, rows, in);
   quantise(x.data(), 0, rows, made);
   return made;
@@ -54,12 +57,12 @@ double rounded_input(const QuantisedRows& x, std::int64_t row, std::int64_t inpu
 }
 
 /// Products of rows with a block of columns that do not equal the sum in double precision, or were written elsewhere.
-std::int64_t wrong_products(const Matrix& m, QuantisedGemm gemm, const QuantisedRows& x) {
+std::int64_t wrong_products(const Matrix& m, QuantisedGemm<float> gemm, const QuantisedRows& x) {
   constexpr float untouched = -12345;
   const std::int64_t out = m.view.out, last = out / gemm_columns * gemm_columns;  // the last block, whole or not
   const std::int64_t begin = last == out ? out - gemm_columns : last;
   std::vector<float> y(static_cast<std::size_t>(x.rows * out), untouched);
-  gemm(m.view, x, begin, out, y.data());
+  gemm(m.view, x, begin, out, nullptr, y.data());
   std::int64_t wrong = 0;
   for (std::int64_t row = 0; row < x.rows; ++row)
     for (std::int64_t column = 0; column < out; ++column) {
@@ -82,7 +85,7 @@ std::int64_t wrong_products(const Matrix& m, QuantisedGemm gemm, const Quantised
 }  // namespace
 
 TEST_CASE("inputs are off by half a step of their group's largest at most, and zeros stay zeros") {
-  for (const auto& [name, quantise] : quantisers())
+  for (const auto& [name, quantise] : quantisers<float>())
     for (const WeightFormat format : integer_formats)
       for (const std::int64_t in : row_lengths(format)) {
         CAPTURE(name);
@@ -108,7 +111,7 @@ TEST_CASE("inputs are off by half a step of their group's largest at most, and z
 }
 
 TEST_CASE("a range of rows leaves the others alone") {
-  for (const auto& [name, quantise] : quantisers()) {
+  for (const auto& [name, quantise] : quantisers<float>()) {
     CAPTURE(name);
     const auto x = random_values(4 * 130, 32);
     QuantisedRows made = QuantisedRows::zeros(WeightFormat::int8_row, 4, 130);
@@ -122,7 +125,7 @@ TEST_CASE("a range of rows leaves the others alone") {
 }
 
 TEST_CASE("matrix products equal the sum in double precision at awkward sizes, and write nothing else") {
-  for (const auto& [name, gemm] : gemms())
+  for (const auto& [name, gemm] : gemms<float>())
     for (const WeightFormat format : integer_formats)
       for (const std::int64_t in : row_lengths(format))
         for (const std::int64_t rows : {1, 2, 5, 6, 7, 13})
@@ -133,14 +136,14 @@ TEST_CASE("matrix products equal the sum in double precision at awkward sizes, a
             CAPTURE(rows);
             CAPTURE(out);
             const Matrix m(format, out, in, 3);
-            const auto x = rounded(format, quantise_inputs_portable, random_values(rows * in, 41), rows, in);
+            const auto x = rounded(format, quantise_inputs_portable<float>, random_values(rows * in, 41), rows, in);
             CHECK(wrong_products(m, gemm, x) == 0);
           }
 }
 
 TEST_CASE("NaN and infinity among the inputs make their row NaN and no other; denormals do no harm") {
-  for (const auto& [quantiser_name, quantise] : quantisers())
-    for (const auto& [name, gemm] : gemms())
+  for (const auto& [quantiser_name, quantise] : quantisers<float>())
+    for (const auto& [name, gemm] : gemms<float>())
       for (const WeightFormat format : integer_formats) {
         CAPTURE(quantiser_name);
         CAPTURE(name);
@@ -150,12 +153,71 @@ TEST_CASE("NaN and infinity among the inputs make their row NaN and no other; de
           x[256 + 130] = bad;
           for (std::size_t i = 512; i < 768; ++i) x[i] = std::numeric_limits<float>::denorm_min() * 5;
           std::vector<float> y(3 * 64);
-          gemm(m.view, rounded(format, quantise, x, 3, 256), 0, 64, y.data());
+          gemm(m.view, rounded(format, quantise, x, 3, 256), 0, 64, nullptr, y.data());
           for (std::size_t column = 0; column < 64; ++column) {
             CHECK(std::isfinite(y[column]));
             CHECK(std::isnan(y[64 + column]));
             CHECK(std::abs(y[128 + column]) < 1e-30F);
           }
         }
+      }
+}
+
+TEST_CASE("inputs in bf16 are rounded as the same values in fp32") {
+  for (const auto& [name, quantise] : quantisers<cpu::Bf16Bits>())
+    for (const WeightFormat format : integer_formats)
+      for (const std::int64_t in : row_lengths(format)) {
+        CAPTURE(name);
+        CAPTURE(in);
+        std::vector<cpu::Bf16Bits> narrow;
+        for (const float value : random_values(3 * in, 61)) narrow.push_back(cpu::to_bf16(value));
+        narrow[static_cast<std::size_t>(in)] = cpu::to_bf16(std::numeric_limits<float>::infinity());
+        std::vector<float> wide;
+        for (const cpu::Bf16Bits bits : narrow) wide.push_back(cpu::to_float(bits));
+        const QuantisedRows found = rounded(format, quantise, narrow, 3, in);
+        const QuantisedRows expected = rounded(format, quantise_inputs_portable<float>, wide, 3, in);
+        CHECK(found.values == expected.values);
+        CHECK(found.offsets == expected.offsets);
+        std::int64_t wrong = 0;
+        for (std::size_t i = 0; i < found.scales.size(); ++i)
+          wrong +=
+              std::isnan(expected.scales[i]) ? !std::isnan(found.scales[i]) : found.scales[i] != expected.scales[i];
+        CHECK(wrong == 0);
+      }
+}
+
+TEST_CASE("a bias joins the sums before their only rounding, which is to nearest in bf16") {
+  const auto wide = gemms<float>();
+  const auto narrow = gemms<cpu::Bf16Bits>();
+  REQUIRE(wide.size() == narrow.size());
+  constexpr std::int64_t rows = 7, in = 320;
+  for (std::size_t kernel = 0; kernel < wide.size(); ++kernel)
+    for (const WeightFormat format : integer_formats)
+      for (const std::int64_t out : {1, 15, 64, 67}) {
+        CAPTURE(wide[kernel].first);
+        CAPTURE(to_string(format));
+        CAPTURE(out);
+        const Matrix m(format, out, in, 4);
+        auto values = random_values(rows * in, 71);
+        values[in + 3] = std::numeric_limits<float>::quiet_NaN();
+        const QuantisedRows x = rounded(format, quantise_inputs_portable<float>, values, rows, in);
+        const std::vector<float> bias = random_values(out, 72);
+        std::vector<float> plain(static_cast<std::size_t>(rows * out)), shifted(plain.size());
+        std::vector<cpu::Bf16Bits> rounded_sums(plain.size());
+        for (std::int64_t begin = 0; begin < out; begin += gemm_columns) {
+          const std::int64_t end = std::min(out, begin + gemm_columns);
+          wide[kernel].second(m.view, x, begin, end, nullptr, plain.data());
+          wide[kernel].second(m.view, x, begin, end, bias.data(), shifted.data());
+          narrow[kernel].second(m.view, x, begin, end, bias.data(), rounded_sums.data());
+        }
+        std::int64_t wrong = 0;
+        for (std::size_t i = 0; i < plain.size(); ++i) {
+          const float expected = plain[i] + bias[i % static_cast<std::size_t>(out)];
+          const bool is_nan = std::isnan(expected);
+          wrong += is_nan ? !std::isnan(shifted[i])
+                          : std::abs(shifted[i] - expected) > 1e-6F * (std::abs(expected) + std::abs(plain[i]));
+          wrong += rounded_sums[i] == cpu::to_bf16(shifted[i]) ? 0 : 1;
+        }
+        CHECK(wrong == 0);
       }
 }

@@ -28,6 +28,7 @@ namespace {
 std::vector<std::pair<std::string, QuantisedDot>> dots() {
   std::vector<std::pair<std::string, QuantisedDot>> found{{"portable", quantised_dot_portable}};
 #if defined(__x86_64__)
+  if (cpu::has_avx2()) found.emplace_back("avx2", quantised_dot_avx2);
   if (cpu::has_avx512_vnni()) found.emplace_back("avx512_vnni", quantised_dot_avx512);
 #endif
   return found;
@@ -36,6 +37,7 @@ std::vector<std::pair<std::string, QuantisedDot>> dots() {
 std::vector<std::pair<std::string, RowDequantiser>> dequantisers() {
   std::vector<std::pair<std::string, RowDequantiser>> found{{"portable", dequantise_row_portable}};
 #if defined(__x86_64__)
+  if (cpu::has_avx2()) found.emplace_back("avx2", dequantise_row_avx2);
   if (cpu::has_avx512()) found.emplace_back("avx512", dequantise_row_avx512);
 #endif
   return found;

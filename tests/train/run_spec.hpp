@@ -14,6 +14,7 @@
 #include "lisa/model/loaded_model.hpp"
 #include "lisa/text/tokenizer_files.hpp"
 #include "lisa/train/initialise.hpp"
+#include "lisa/train/training_run.hpp"
 #include "lisa/train/training_run_options.hpp"
 
 namespace lisa::test {
@@ -41,6 +42,17 @@ struct RunSpec : Lisa7B {
   static constexpr MlpConfig seg{.hidden = 16, .layers = 2};
   static constexpr MlpConfig visual_projector{.hidden = 16, .layers = 1};
 };
+
+}  // namespace lisa::test
+
+// Compiled once for all tests, in run_spec_instances.cpp.
+extern template lisa::TrainingOutcome lisa::run_training<lisa::test::RunSpec>(lisa::LoadedModel<lisa::test::RunSpec>&,
+                                                                              lisa::SampleSource, const lisa::DataSet*,
+                                                                              const lisa::TrainingRunOptions&,
+                                                                              lisa::ProcessGroup&,
+                                                                              const lisa::TrainingObserver&);
+
+namespace lisa::test {
 
 inline constexpr const char* run_tokenizer = LISA_TEST_DATA "/golden/model_a";
 

@@ -146,6 +146,9 @@ template <class Factory, class... Own>
 /// With the error function, not its approximation by tanh.
 [[nodiscard]] inline at::Tensor gelu(const at::Tensor& x) { return at::_ops::gelu::call(x, "none"); }
 
+/// In place.
+inline at::Tensor& gelu_(at::Tensor& x) { return at::_ops::gelu_::call(x, "none"); }
+
 [[nodiscard]] inline at::Tensor silu(const at::Tensor& x) { return at::_ops::silu::call(x); }
 
 /// In place.

@@ -132,7 +132,7 @@ class WeightAssignment {
       missing_.add(printable(name) + ": expected " + to_string(shape));
       return;
     }
-    if (part == Part::llm && is_quantised(found->value) && fits_quantised(name, shape, shape_of(found->value))) {
+    if (is_quantised(found->value) && fits_quantised(name, shape, shape_of(found->value))) {
       pending_.push_back({part, &target, found->value, true});
       return;
     }

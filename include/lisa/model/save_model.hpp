@@ -42,12 +42,10 @@ inline void name_vision_tower(const std::filesystem::path& folder, const std::st
   write_file(folder / "config.json", config.dump(2) + "\n");
 }
 
-/// The values that a quantised weight stands for, [Out, In]; another weight as it is.
-template <dim In, dim Out, LoraConfig L, bool Adapted>
-at::Tensor restored_weight(const LoraLinear<In, Out, L, Adapted>& projection, at::ScalarType dtype) {
-  const at::Tensor& weight = projection.base.weight;
+/// The values that a quantised weight stands for, [out, in]; another weight as it is.
+[[nodiscard]] inline at::Tensor restored_weight(const at::Tensor& weight, dim in, at::ScalarType dtype) {
   if (!is_quantised(weight)) return weight;
-  return dequantised_rows(quantised_matrix(weight, In), 0, Out).to(dtype);
+  return dequantised_rows(quantised_matrix(weight, in), 0, weight.size(0)).to(dtype);
 }
 
 inline void make_new_folder(const std::filesystem::path& folder) {
@@ -69,15 +67,17 @@ void save_model(const std::filesystem::path& folder, const Lisa<S>& model, const
   Lisa<S> merged = model;  // handles: folding makes new tensors
   if constexpr (requires { merged.llm.merge_adapters(); }) {
     merged.llm.for_each_projection([&](const std::string&, auto& projection) {
-      projection.base.weight = detail::restored_weight(projection, options.dtype);
+      at::Tensor& weight = projection.base.weight;
+      weight = detail::restored_weight(weight, projection.base.in_features, options.dtype);
     });
     merged.llm.merge_adapters();
   }
   NamedTensors weights, tower_weights;
   merged.for_each_part([&](Part part, auto& module, const std::string& prefix) {
-    module.for_each_parameter(prefix, [&](const std::string& name, at::Tensor& value, const Shape&) {
+    module.for_each_parameter(prefix, [&](const std::string& name, at::Tensor& value, const Shape& shape) {
       NamedTensors& where = part == Part::vision_tower ? tower_weights : weights;
-      where.emplace_back(name, value.defined() ? value.detach().to(options.dtype) : value);
+      const at::Tensor weight = detail::restored_weight(value, shape.back(), options.dtype);
+      where.emplace_back(name, weight.defined() ? weight.detach().to(options.dtype) : weight);
     });
   });
   const auto write = [&](const std::filesystem::path& to, const NamedTensors& tensors) {

@@ -16,12 +16,14 @@
 #include "lisa/aten/operators.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/config/dim.hpp"
+#include "lisa/cpu/bfloat16.hpp"
 #include "lisa/cpu/own_kernels.hpp"
 #include "lisa/quant/dequantise.hpp"
 #include "lisa/quant/nf4_gemv.hpp"
 #include "lisa/quant/quantised_gemm.hpp"
 #include "lisa/quant/quantised_gemv.hpp"
 #include "lisa/quant/quantised_matrix.hpp"
+#include "lisa/quant/quantised_rows.hpp"
 
 namespace lisa {
 
@@ -106,21 +108,48 @@ template <typename Product>
   return columns_of(rows, matrix, [&](dim column, float* to) { integer_dot(matrix, column, inputs.data(), rows, to); });
 }
 
-/// The same for many rows and weights that are integers.
-[[nodiscard]] inline at::Tensor quantised_gemm(QuantisedGemm gemm, const at::Tensor& x, const QuantisedMatrix& matrix) {
-  static const RowQuantiser quantise = find_row_quantiser();
-  const at::Tensor wide = x.to(at::kFloat).contiguous();
-  QuantisedRows rows = QuantisedRows::zeros(matrix.format, wide.size(0), matrix.in);
-  at::parallel_for(0, rows.rows, 16,
-                   [&](dim begin, dim end) { quantise(wide.const_data_ptr<float>(), begin, end, rows); });
-  at::Tensor y = aten::empty({rows.rows, matrix.out}, wide.options());
-  auto* const out = y.mutable_data_ptr<float>();
+/// Rows of a product that are computed together, at most: their inputs and sums for one block of columns stay in the
+/// inner caches, and packing the weights anew for the next ones costs little beside their products.
+inline constexpr dim gemm_rows = 384;
+
+/// The same for many rows and weights that are integers, in the dtype of Element.
+/// @tparam Element float or cpu::Bf16Bits
+/// @param x     [rows, in], contiguous
+/// @param bias  fp32 [out], contiguous, or none; added before the only rounding
+template <class Element>
+[[nodiscard]] at::Tensor quantised_gemm(QuantisedGemm<Element> gemm, const at::Tensor& x, const QuantisedMatrix& matrix,
+                                        const std::optional<at::Tensor>& bias) {
+  static const RowQuantiser<Element> quantise = find_row_quantiser<Element>();
+  const auto* const inputs = static_cast<const Element*>(x.const_data_ptr());
+  const auto* const shifts = bias ? bias->const_data_ptr<float>() : nullptr;
+  const dim rows = x.size(0), parts = (rows + gemm_rows - 1) / gemm_rows;
+  at::Tensor y = aten::empty({rows, matrix.out}, x.options());
+  auto* const out = static_cast<Element*>(y.mutable_data_ptr());
   const dim blocks = (matrix.out + gemm_columns - 1) / gemm_columns;
-  at::parallel_for(0, blocks, 1, [&](dim begin, dim end) {
-    for (dim block = begin; block < end; ++block)
-      gemm(matrix, rows, block * gemm_columns, std::min(matrix.out, (block + 1) * gemm_columns), out);
-  });
+  for (dim part = 0; part < parts; ++part) {
+    const dim first = rows * part / parts, count = rows * (part + 1) / parts - first;
+    QuantisedRows rounded = QuantisedRows::zeros(matrix.format, count, matrix.in);
+    at::parallel_for(0, count, 16,
+                     [&](dim begin, dim end) { quantise(inputs + first * matrix.in, begin, end, rounded); });
+    at::parallel_for(0, blocks, 1, [&](dim begin, dim end) {
+      for (dim block = begin; block < end; ++block)
+        gemm(matrix, rounded, block * gemm_columns, std::min(matrix.out, (block + 1) * gemm_columns), shifts,
+             out + first * matrix.out);
+    });
+  }
   return y;
+}
+
+/// x W^T + b with integer weights as they lie there, for many rows; nothing where this processor has no such product.
+/// @param x [rows, in]
+[[nodiscard]] inline std::optional<at::Tensor> integer_product(const at::Tensor& x, const QuantisedMatrix& matrix,
+                                                               const std::optional<at::Tensor>& bias) {
+  static const auto gemm = find_quantised_gemm<float>();
+  static const auto gemm_of_bf16 = find_quantised_gemm<cpu::Bf16Bits>();
+  if (gemm == nullptr || matrix.format == WeightFormat::nf4_group64) return std::nullopt;
+  const auto wide_bias = bias ? std::optional(bias->to(at::kFloat).contiguous()) : std::nullopt;
+  if (x.scalar_type() == at::kBFloat16) return quantised_gemm(gemm_of_bf16, x.contiguous(), matrix, wide_bias);
+  return quantised_gemm(gemm, x.to(at::kFloat).contiguous(), matrix, wide_bias).to(x.scalar_type());
 }
 
 /// Rows [begin, end) of the weights in fp32, [end - begin, in].
@@ -153,16 +182,11 @@ template <typename Product>
   const at::Tensor rows = x.reshape({-1, matrix.in});
   const bool records = at::GradMode::is_enabled() && x.requires_grad();
   if (cpu::own_kernels_enabled() && !records) {
-    static const QuantisedGemm gemm = find_quantised_gemm();
-    at::Tensor y;
-    if (rows.size(0) <= detail::quantised_gemv_rows)
-      y = detail::quantised_gemv(rows, matrix);
-    else if (gemm != nullptr && matrix.format != WeightFormat::nf4_group64)
-      y = detail::quantised_gemm(gemm, rows, matrix);
-    if (y.defined()) {
-      if (bias) y.add_(*bias);
-      return y.to(x.scalar_type()).view(shape);
+    if (rows.size(0) <= detail::quantised_gemv_rows) {
+      const at::Tensor y = detail::quantised_gemv(rows, matrix);
+      return (bias ? y.add(*bias) : y).to(x.scalar_type()).view(shape);
     }
+    if (const auto y = detail::integer_product(rows, matrix, bias)) return y->view(shape);
   }
   // So many weights that their product keeps all cores busy, so few that they stay in the outer cache.
   const dim part = std::max<dim>(16, (dim{1} << 21) / matrix.in);

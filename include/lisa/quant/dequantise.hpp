@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "lisa/cpu/processor.hpp"
+#include "lisa/quant/quantised_avx2.hpp"
 #include "lisa/quant/quantised_matrix.hpp"
 #include "lisa/quant/weight_format.hpp"
 
@@ -93,6 +94,7 @@ inline void dequantise_row_avx512(const QuantisedMatrix& m, std::int64_t row, fl
 [[nodiscard]] inline RowDequantiser find_row_dequantiser() {
 #if defined(__x86_64__)
   if (cpu::has_avx512()) return dequantise_row_avx512;
+  if (cpu::has_avx2()) return dequantise_row_avx2;
 #endif
   return dequantise_row_portable;
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "lisa/cpu/processor.hpp"
+#include "lisa/quant/quantised_avx2.hpp"
 #include "lisa/quant/quantised_gemv.hpp"
 #include "lisa/quant/quantised_matrix.hpp"
 #include "lisa/quant/weight_format.hpp"
@@ -113,6 +114,7 @@ template <int Count>
 [[nodiscard]] inline Nf4Dot find_nf4_dot() {
 #if defined(__x86_64__)
   if (cpu::has_avx512()) return nf4_dot_avx512;
+  if (cpu::has_avx2()) return nf4_dot_avx2;
 #endif
   return nf4_dot_portable;
 }

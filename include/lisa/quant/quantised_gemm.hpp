@@ -1,16 +1,16 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <vector>
 
+#include "lisa/cpu/bfloat16.hpp"
 #include "lisa/cpu/processor.hpp"
 #include "lisa/quant/quantised_gemv.hpp"
 #include "lisa/quant/quantised_matrix.hpp"
+#include "lisa/quant/quantised_rows.hpp"
 #include "lisa/quant/weight_format.hpp"
 
 #if defined(__x86_64__)
@@ -19,87 +19,20 @@
 
 namespace lisa {
 
-/// Many rows of inputs in 8 bits, as the matrix product takes them: symmetric, with one fp32 scale for each group of
-/// neighbours of a row, 256 for int8 weights and 32 for int4, so that a large value costs only its own group precision.
-struct QuantisedRows {
-  static constexpr std::int64_t int8_group = 256;
-
-  std::int64_t rows = 0, in = 0;
-  std::int64_t group = 0;             ///< inputs that share a scale
-  std::int32_t weight_offset = 0;     ///< what the product adds to the weights, so that they are unsigned
-  std::vector<std::int8_t> values;    ///< [groups, rows, group], zeros behind a row's last
-  std::vector<float> scales;          ///< [groups, rows]
-  std::vector<std::int32_t> offsets;  ///< [groups, rows], -weight_offset times the sum of a group's values
-
-  [[nodiscard]] std::int64_t groups() const { return (in + group - 1) / group; }
-  /// Inputs of group g.
-  [[nodiscard]] std::int64_t count(std::int64_t g) const { return std::min(group, in - g * group); }
-  [[nodiscard]] std::size_t place(std::int64_t g, std::int64_t row) const {
-    return static_cast<std::size_t>(g * rows + row);
-  }
-  [[nodiscard]] const std::int8_t* values_of(std::int64_t g, std::int64_t row) const {
-    return values.data() + place(g, row) * static_cast<std::size_t>(group);
-  }
-
-  /// Zeros, for weights of this format.
-  [[nodiscard]] static QuantisedRows zeros(WeightFormat format, std::int64_t rows, std::int64_t in) {
-    const bool int8 = format == WeightFormat::int8_row;
-    QuantisedRows made{.rows = rows,
-                       .in = in,
-                       .group = int8 ? int8_group : nibble_run,
-                       .weight_offset = int8 ? 128 : 8,
-                       .values = {},
-                       .scales = {},
-                       .offsets = {}};
-    const auto places = static_cast<std::size_t>(made.groups() * rows);
-    made.values.resize(places * static_cast<std::size_t>(made.group));
-    made.scales.resize(places);
-    made.offsets.resize(places);
-    return made;
-  }
-};
-
-/// Rounds the rows [begin, end) of x [rows, in] into `to`. A group with NaN or an infinite value gets NaN for its
-/// scale, so that it reaches the result.
-using RowQuantiser = void (*)(const float* x, std::int64_t begin, std::int64_t end, QuantisedRows& to);
-
-inline void quantise_inputs_portable(const float* x, std::int64_t begin, std::int64_t end, QuantisedRows& to) {
-  for (std::int64_t row = begin; row < end; ++row)
-    for (std::int64_t g = 0; g < to.groups(); ++g) {
-      const float* const from = x + row * to.in + g * to.group;
-      const std::int64_t count = to.count(g);
-      float largest = 0;
-      bool finite = true;
-      for (std::int64_t i = 0; i < count; ++i) {
-        finite = finite && std::isfinite(from[i]);
-        largest = std::max(largest, std::abs(from[i]));
-      }
-      const std::size_t place = to.place(g, row);
-      std::int8_t* const values = to.values.data() + place * static_cast<std::size_t>(to.group);
-      const float scale = finite ? largest / 127 : std::numeric_limits<float>::quiet_NaN();
-      const float inverse = scale > std::numeric_limits<float>::min() ? 1 / scale : 0;
-      std::int32_t sum = 0;
-      for (std::int64_t i = 0; i < count; ++i) {
-        const auto value = static_cast<std::int8_t>(
-            inverse == 0 ? 0 : detail::nearest_integer(std::clamp(from[i] * inverse, -127.0F, 127.0F)));
-        values[i] = value;
-        sum += value;
-      }
-      to.scales[place] = scale;
-      to.offsets[place] = -to.weight_offset * sum;
-    }
-}
-
 /// Columns that the matrix product computes together.
 inline constexpr std::int64_t gemm_columns = 64;
 
 /// y[row * out + column] = the products of all rows with the weights' rows [begin, end), at most `gemm_columns` of
-/// them. The matrix holds integers and has the rows' number of inputs.
+/// them, and a bias: sums in fp32, rounded once. The matrix holds integers and has the rows' number of inputs.
+/// @tparam Element float or cpu::Bf16Bits
+/// @param bias [out] or null
+template <class Element>
 using QuantisedGemm = void (*)(const QuantisedMatrix& matrix, const QuantisedRows& x, std::int64_t begin,
-                               std::int64_t end, float* y);
+                               std::int64_t end, const float* bias, Element* y);
 
-inline void quantised_gemm_portable(const QuantisedMatrix& m, const QuantisedRows& x, std::int64_t begin,
-                                    std::int64_t end, float* y) {
+template <class Element>
+void quantised_gemm_portable(const QuantisedMatrix& m, const QuantisedRows& x, std::int64_t begin, std::int64_t end,
+                             const float* bias, Element* y) {
   for (std::int64_t row = 0; row < x.rows; ++row)
     for (std::int64_t column = begin; column < end; ++column) {
       float total = 0;
@@ -109,55 +42,12 @@ inline void quantised_gemm_portable(const QuantisedMatrix& m, const QuantisedRow
         for (std::int64_t i = 0; i < x.count(g); ++i) sum += m.integer(column, first + i) * x.values_of(g, row)[i];
         total += static_cast<float>(sum) * (x.scales[x.place(g, row)] * m.scale(column, first));
       }
-      y[row * m.out + column] = total;
+      if (bias != nullptr) total += bias[column];
+      y[row * m.out + column] = cpu::rounded_to<Element>(total);
     }
 }
 
 #if defined(__x86_64__)
-
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq")]] inline void quantise_inputs_avx512(const float* x,
-                                                                                         std::int64_t begin,
-                                                                                         std::int64_t end,
-                                                                                         QuantisedRows& to) {
-  const __m512 sign = _mm512_set1_ps(-0.0F), infinity = _mm512_set1_ps(std::numeric_limits<float>::infinity());
-  for (std::int64_t row = begin; row < end; ++row)
-    for (std::int64_t g = 0; g < to.groups(); ++g) {
-      const float* const from = x + row * to.in + g * to.group;
-      const std::int64_t count = to.count(g);
-      const auto mask_of = [&](std::int64_t i) {
-        return static_cast<__mmask16>(count - i >= 16 ? 0xffff : (1U << (count - i)) - 1);
-      };
-      __m512 largest = _mm512_setzero_ps();
-      __mmask16 finite = 0xffff;
-      for (std::int64_t i = 0; i < count; i += 16) {
-        const __m512 size = _mm512_andnot_ps(sign, _mm512_maskz_loadu_ps(mask_of(i), from + i));
-        finite &= _mm512_cmp_ps_mask(size, infinity, _CMP_LT_OQ);
-        largest = _mm512_maskz_max_ps(0xffff, largest, size);
-      }
-      alignas(64) float sizes[16];
-      _mm512_store_ps(sizes, largest);
-      const float scale =
-          finite == 0xffff ? *std::max_element(sizes, sizes + 16) / 127 : std::numeric_limits<float>::quiet_NaN();
-      const bool usable = scale > std::numeric_limits<float>::min();
-      const __m512 inverse = _mm512_set1_ps(usable ? 1 / scale : 0);
-      const std::size_t place = to.place(g, row);
-      std::int8_t* const values = to.values.data() + place * static_cast<std::size_t>(to.group);
-      __m512i sum = _mm512_setzero_si512();
-      for (std::int64_t i = 0; i < count; i += 16) {
-        // No more than 127 by the choice of the scale, but for its rounding, which the saturation below takes away.
-        const __m512 scaled = _mm512_maskz_mul_ps(0xffff, _mm512_maskz_loadu_ps(mask_of(i), from + i), inverse);
-        const __m512i rounded = _mm512_maskz_cvtps_epi32(usable ? mask_of(i) : __mmask16{0}, scaled);
-        sum = _mm512_maskz_add_epi32(0xffff, sum, rounded);
-        _mm_mask_storeu_epi8(values + i, mask_of(i), _mm512_maskz_cvtsepi32_epi8(0xffff, rounded));
-      }
-      alignas(64) std::int32_t sums[16];
-      _mm512_store_si512(sums, sum);
-      std::int32_t total = 0;
-      for (const std::int32_t part : sums) total += part;
-      to.scales[place] = scale;
-      to.offsets[place] = -to.weight_offset * total;
-    }
-}
 
 namespace detail {
 
@@ -341,10 +231,54 @@ template <WeightFormat Format>
   }
 }
 
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline void store_rounded(float* to,
+                                                                                                    __mmask16 mask,
+                                                                                                    __m512 values) {
+  _mm512_mask_storeu_ps(to, mask, values);
+}
+
+/// To nearest, ties to even; every NaN becomes the quiet one, as `cpu::to_bf16`.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline void store_rounded(cpu::Bf16Bits* to,
+                                                                                                    __mmask16 mask,
+                                                                                                    __m512 values) {
+  const __m512i bits = _mm512_castps_si512(values);
+  const __m512i odd = _mm512_and_si512(_mm512_maskz_srli_epi32(0xffff, bits, 16), _mm512_set1_epi32(1));
+  const __m512i raised = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+  const __m512i rounded =
+      _mm512_mask_mov_epi32(_mm512_maskz_srli_epi32(0xffff, raised, 16),
+                            _mm512_cmp_ps_mask(values, values, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc0));
+  _mm256_mask_storeu_epi16(to, mask, _mm512_maskz_cvtepi32_epi16(0xffff, rounded));
+}
+
+/// The sums [rows, gemm_columns] of the columns [begin, end), scaled where int8 has a scale for each, and with a bias.
+template <class Element>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq")]] void write_sums(const QuantisedMatrix& m, const float* sums,
+                                                                      std::int64_t rows, std::int64_t begin,
+                                                                      std::int64_t end, const float* bias, Element* y) {
+  constexpr int vectors = PackedWeights::vectors_of_quad;
+  __mmask16 masks[vectors];
+  __m512 scales[vectors], shifts[vectors];
+  for (int v = 0; v < vectors; ++v) {
+    const std::int64_t column = begin + v * 16, count = std::clamp<std::int64_t>(end - column, 0, 16);
+    masks[v] = static_cast<__mmask16>((1U << count) - 1);
+    const bool scaled = m.format == WeightFormat::int8_row && count > 0;
+    scales[v] = scaled ? _mm512_maskz_loadu_ps(masks[v], m.scales(column)) : _mm512_set1_ps(1);
+    shifts[v] = bias != nullptr && count > 0 ? _mm512_maskz_loadu_ps(masks[v], bias + column) : _mm512_setzero_ps();
+  }
+  for (std::int64_t row = 0; row < rows; ++row)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) {
+      const __m512 sum = _mm512_loadu_ps(sums + row * gemm_columns + v * 16);
+      store_rounded(y + row * m.out + begin + v * 16, masks[v], _mm512_fmadd_ps(sum, scales[v], shifts[v]));
+    }
+}
+
 }  // namespace detail
 
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void quantised_gemm_avx512(
-    const QuantisedMatrix& m, const QuantisedRows& x, std::int64_t begin, std::int64_t end, float* y) {
+template <class Element>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] void quantised_gemm_avx512(
+    const QuantisedMatrix& m, const QuantisedRows& x, std::int64_t begin, std::int64_t end, const float* bias,
+    Element* y) {
   std::vector<float> sums(static_cast<std::size_t>(x.rows * gemm_columns));
   switch (m.format) {
     case WeightFormat::int8_row:
@@ -359,33 +293,17 @@ template <WeightFormat Format>
     case WeightFormat::nf4_group64:
       break;  // no integers
   }
-  for (std::int64_t column = begin; column < end; column += 16) {
-    const auto mask = static_cast<__mmask16>(end - column >= 16 ? 0xffff : (1U << (end - column)) - 1);
-    // int8 has its rows' scales one behind the other.
-    const __m512 scale =
-        m.format == WeightFormat::int8_row ? _mm512_maskz_loadu_ps(mask, m.scales(column)) : _mm512_set1_ps(1);
-    for (std::int64_t row = 0; row < x.rows; ++row) {
-      const __m512 sum = _mm512_loadu_ps(sums.data() + row * gemm_columns + (column - begin));
-      _mm512_mask_storeu_ps(y + row * m.out + column, mask, _mm512_mul_ps(sum, scale));
-    }
-  }
+  detail::write_sums(m, sums.data(), x.rows, begin, end, bias, y);
 }
 
 #endif
-
-/// The fastest rounding of inputs that this processor can run.
-[[nodiscard]] inline RowQuantiser find_row_quantiser() {
-#if defined(__x86_64__)
-  if (cpu::has_avx512()) return quantise_inputs_avx512;
-#endif
-  return quantise_inputs_portable;
-}
 
 /// The matrix product of this processor, or none where it has no instructions for sums of products of bytes: weights
 /// restored to the inputs' type are faster there.
-[[nodiscard]] inline QuantisedGemm find_quantised_gemm() {
+template <class Element>
+[[nodiscard]] QuantisedGemm<Element> find_quantised_gemm() {
 #if defined(__x86_64__)
-  if (cpu::has_avx512_vnni()) return quantised_gemm_avx512;
+  if (cpu::has_avx512_vnni()) return quantised_gemm_avx512<Element>;
 #endif
   return nullptr;
 }

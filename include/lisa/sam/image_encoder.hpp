@@ -8,6 +8,7 @@
 #include "lisa/aten/operators.hpp"
 #include "lisa/config/sam.hpp"
 #include "lisa/nn/expect_shape.hpp"
+#include "lisa/nn/in_place.hpp"
 #include "lisa/nn/layer_norm.hpp"
 #include "lisa/nn/layer_norm_2d.hpp"
 #include "lisa/nn/linear.hpp"
@@ -97,8 +98,8 @@ struct SamImageBlock {
 
   /// x [B, g, g, hidden] -> [B, g, g, hidden].
   [[nodiscard]] at::Tensor forward(const at::Tensor& x, dim side) const {
-    const at::Tensor attended = x.add(attn.forward(norm1.forward(x), side));
-    return attended.add(lin2.forward(aten::gelu(lin1.forward(norm2.forward(attended)))));
+    const at::Tensor attended = add_in_place(attn.forward(norm1.forward(x), side), x);
+    return add_in_place(lin2.forward(gelu_in_place(lin1.forward(norm2.forward(attended)))), attended);
   }
 
   template <class Visitor>

@@ -10,6 +10,7 @@
 #include "lisa/config/mlp.hpp"
 #include "lisa/config/sam.hpp"
 #include "lisa/nn/expect_shape.hpp"
+#include "lisa/nn/in_place.hpp"
 #include "lisa/nn/layer_norm_2d.hpp"
 #include "lisa/nn/mlp.hpp"
 #include "lisa/nn/parameter.hpp"
@@ -91,10 +92,10 @@ struct SamMaskDecoder {
 
     const at::Tensor output_tokens = aten::cat({iou_token, mask_tokens}).expand({n, -1, -1});
     const at::Tensor tokens = aten::cat({output_tokens, prompts.sparse}, 1);  // [N, 1 + mask tokens + T, d]
-    // Left as transposed views of [.., d, g * g], as in the original: at::linear then rounds the product before it adds
-    // the bias, and in bf16 the mask logits move by some percent when those roundings differ.
-    const at::Tensor image = image_embedding.contiguous().add(prompts.dense).flatten(2).transpose(1, 2);
-    const at::Tensor positions = dense_pe.flatten(1).t().unsqueeze(0);  // [1, g * g, d]
+    // No copies: the encoder and the prompt encoder make both with the channels innermost in memory.
+    const at::Tensor image =
+        image_embedding.add(prompts.dense).flatten(2).transpose(1, 2).contiguous();  // [1 or N, g * g, d]
+    const at::Tensor positions = dense_pe.flatten(1).t().contiguous().unsqueeze(0);  // [1, g * g, d]
     const TwoWayState state = transformer.forward(tokens, image, positions);
 
     const auto [first, count] = range(which);
@@ -155,9 +156,10 @@ struct SamMaskDecoder {
   [[nodiscard]] at::Tensor decode(const at::Tensor& image, const at::Tensor& weights) const {
     constexpr dim g = grid(C);
     const at::Tensor twice = quadruple(image, upscale1_weight, upscale1_bias);  // [N, g * g, 4, width1]
-    const at::Tensor normed = aten::gelu(upscale_norm.forward(twice));
-    const at::Tensor four = aten::gelu(quadruple(normed, upscale2_weight, upscale2_bias));  // [N, g * g, 4, 4, width2]
-    const at::Tensor logits = weights.matmul(four.flatten(1, 3).transpose(1, 2));           // [N, M, g * g * 16]
+    const at::Tensor normed = gelu_in_place(upscale_norm.forward(twice));
+    const at::Tensor four =
+        gelu_in_place(quadruple(normed, upscale2_weight, upscale2_bias));          // [N, g * g, 4, 4, width2]
+    const at::Tensor logits = weights.matmul(four.flatten(1, 3).transpose(1, 2));  // [N, M, g * g * 16]
     return logits.view({logits.size(0), logits.size(1), g, g, 2, 2, 2, 2})
         .permute({0, 1, 2, 4, 6, 3, 5, 7})
         .reshape({logits.size(0), logits.size(1), 4 * g, 4 * g});

@@ -4,14 +4,21 @@
 
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <string>
 
 #include "lisa/config/sam.hpp"
+#include "lisa/nn/in_place.hpp"
 #include "lisa/nn/layer_norm.hpp"
 #include "lisa/nn/linear.hpp"
 #include "lisa/nn/parameter.hpp"
 
 namespace lisa {
+
+/// Which operands of an attention are the image embedding as the encoder made it. The original has it there as a
+/// transposed view of [C, g * g], for which ATen's linear rounds the product before it adds the bias; in bf16 the mask
+/// logits move by some percent when those roundings differ.
+enum class FeatureMap : std::uint8_t { none, queries, keys };  // keys: and values
 
 /// Multi-head attention of the mask decoder, computed at an inner width. Queries and keys may differ in batch: one of
 /// them may hold a single item that stands for all (the image, before prompts changed it).
@@ -25,14 +32,19 @@ struct SamDecoderAttention {
 
   /// queries [Bq, Tq, Width], keys and values [Bk, Tk, Width] with Bq == Bk, Bq == 1 or Bk == 1
   /// -> [max(Bq, Bk), Tq, Width].
-  [[nodiscard]] at::Tensor forward(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values) const {
-    at::Tensor q = heads(q_proj.forward(queries));  // [Bq, Heads, Tq, Inner / Heads]
-    const at::Tensor k = heads(k_proj.forward(keys)), v = heads(v_proj.forward(values));
+  /// @param feature_map which operands are the image embedding, see `FeatureMap`
+  [[nodiscard]] at::Tensor forward(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
+                                   FeatureMap feature_map = FeatureMap::none) const {
+    const auto project = [feature_map](const auto& linear, const at::Tensor& x, FeatureMap of) {
+      return heads(feature_map == of ? x.matmul(linear.weight.t()).add_(linear.bias) : linear.forward(x));
+    };
+    at::Tensor q = project(q_proj, queries, FeatureMap::queries);  // [Bq, Heads, Tq, Inner / Heads]
+    const at::Tensor k = project(k_proj, keys, FeatureMap::keys), v = project(v_proj, values, FeatureMap::keys);
     const dim batch = q.size(0), rows = q.size(2);
     const bool shared_keys = k.size(0) == 1 && batch > 1;
     // With shared keys the queries of all items become rows of one product, so that keys are not copied per item.
     if (shared_keys) q = q.transpose(0, 1).reshape({1, Heads, batch * rows, Inner / Heads});
-    const at::Tensor scores = q.matmul(k.transpose(-2, -1)).div(std::sqrt(static_cast<double>(Inner / Heads)));
+    const at::Tensor scores = q.matmul(k.transpose(-2, -1)).div_(std::sqrt(static_cast<double>(Inner / Heads)));
     at::Tensor out = scores.softmax(-1).matmul(v);  // [B, Heads, T, Inner / Heads]
     if (shared_keys) out = out.view({Heads, batch, rows, Inner / Heads}).transpose(0, 1);
     return out_proj.forward(out.transpose(1, 2).flatten(2));
@@ -83,11 +95,13 @@ struct SamTwoWayBlock {
     }
     tokens = norm1.forward(tokens);
     const at::Tensor placed_image = state.image.add(image_pe);
-    tokens =
-        norm2.forward(tokens.add(cross_attn_token_to_image.forward(tokens.add(token_pe), placed_image, state.image)));
+    const at::Tensor seen = cross_attn_token_to_image.forward(tokens.add(token_pe), placed_image, state.image,
+                                                              first ? FeatureMap::keys : FeatureMap::none);
+    tokens = norm2.forward(tokens.add(seen));
     tokens = norm3.forward(tokens.add(lin2.forward(lin1.forward(tokens).relu())));
-    const at::Tensor change = cross_attn_image_to_token.forward(placed_image, tokens.add(token_pe), tokens);
-    return {tokens, norm4.forward(state.image.add(change))};
+    const at::Tensor change = cross_attn_image_to_token.forward(placed_image, tokens.add(token_pe), tokens,
+                                                                first ? FeatureMap::queries : FeatureMap::none);
+    return {tokens, norm4.forward(add_in_place(change, state.image))};
   }
 
   template <class Visitor>
