@@ -57,6 +57,18 @@ at::Tensor by_kernel(const Block<C>& x) {
   return fused_relative_attention<head_dim(C)>(x.projected, x.padding, x.rel_h, x.rel_w, x.side).value();
 }
 
+/// What a processor without AVX-512 runs.
+template <SamConfig C>
+at::Tensor by_avx2_kernel(const Block<C>& x) {
+  constexpr dim d = head_dim(C);
+  if (!cpu::has_avx2()) return by_kernel(x);
+  if (x.projected.scalar_type() == at::kFloat)
+    return detail::run_relative_attention<float, d>(cpu::relative_attention_avx2<float, d>, x.projected, x.padding,
+                                                    x.rel_h, x.rel_w, x.side);
+  return detail::run_relative_attention<cpu::Bf16Bits, d>(cpu::relative_attention_avx2<cpu::Bf16Bits, d>, x.projected,
+                                                          x.padding, x.rel_h, x.rel_w, x.side);
+}
+
 template <SamConfig C>
 struct PeerOperands {
   explicit PeerOperands(const Block<C>& x) : side(x.side) {
@@ -129,15 +141,19 @@ void timing(benchmark::internal::Benchmark* bench) {
 constexpr bool global = true, windows = false;
 
 BENCHMARK(attention<sam_vit_h, at::kBFloat16, global, by_kernel<sam_vit_h>>)->Apply(timing);
+BENCHMARK(attention<sam_vit_h, at::kBFloat16, global, by_avx2_kernel<sam_vit_h>>)->Apply(timing);
 BENCHMARK(attention<sam_vit_h, at::kBFloat16, global, by_original<sam_vit_h>>)->Apply(timing);
 BENCHMARK(attention<sam_vit_h, at::kBFloat16, global, by_dense_bias<sam_vit_h>>)->Apply(timing);
 BENCHMARK(attention<sam_vit_h, at::kBFloat16, windows, by_kernel<sam_vit_h>>)->Apply(timing);
+BENCHMARK(attention<sam_vit_h, at::kBFloat16, windows, by_avx2_kernel<sam_vit_h>>)->Apply(timing);
 BENCHMARK(attention<sam_vit_h, at::kBFloat16, windows, by_original<sam_vit_h>>)->Apply(timing);
 BENCHMARK(attention<sam_vit_h, at::kBFloat16, windows, by_dense_bias<sam_vit_h>>)->Apply(timing);
 BENCHMARK(attention<sam_vit_h, at::kFloat, global, by_kernel<sam_vit_h>>)->Apply(timing);
+BENCHMARK(attention<sam_vit_h, at::kFloat, global, by_avx2_kernel<sam_vit_h>>)->Apply(timing);
 BENCHMARK(attention<sam_vit_h, at::kFloat, global, by_original<sam_vit_h>>)->Apply(timing);
 BENCHMARK(attention<sam_vit_h, at::kFloat, global, by_dense_bias<sam_vit_h>>)->Apply(timing);
 BENCHMARK(attention<sam_vit_h, at::kFloat, windows, by_kernel<sam_vit_h>>)->Apply(timing);
+BENCHMARK(attention<sam_vit_h, at::kFloat, windows, by_avx2_kernel<sam_vit_h>>)->Apply(timing);
 BENCHMARK(attention<sam_vit_h, at::kFloat, windows, by_original<sam_vit_h>>)->Apply(timing);
 BENCHMARK(attention<sam_vit_h, at::kFloat, windows, by_dense_bias<sam_vit_h>>)->Apply(timing);
 BENCHMARK(attention<sam_vit_b, at::kBFloat16, global, by_kernel<sam_vit_b>>)->Apply(timing);

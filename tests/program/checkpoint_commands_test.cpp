@@ -17,6 +17,7 @@
 #include "lisa/checkpoint/archive.hpp"
 #include "lisa/checkpoint/save.hpp"
 #include "lisa/files/json.hpp"
+#include "lisa/model/quantisable.hpp"
 #include "lisa/text/tokenizer_files.hpp"
 #include "tests/support/bad_input.hpp"
 #include "tests/support/run_program.hpp"
@@ -240,7 +241,7 @@ TEST_CASE("convert --image-encoder-weights holds SAM's linear layers in 8 bits, 
                       "--dump", temp / (to + ".safetensors"), "--dtype", "fp32"});
     CAPTURE(run.err);
     REQUIRE(run.exit_code == 0);
-    return read_archive(temp / (to + ".safetensors")).tensors.at("image_embeddings").value;
+    return read_archive(temp / (to + ".safetensors")).tensors.at("image_embedding").value;
   };
   const at::Tensor exact = answer(model, "exact"), rounded = answer(narrow, "rounded");
   const double error = rounded.sub(exact).norm().item<double>() / exact.norm().item<double>();

@@ -68,14 +68,17 @@ template <class Factory, class... Own>
   return at::_ops::zeros_like::call(like, {}, {}, {}, {}, {});
 }
 
+/// @param options dtype (fp32 unless given), device, layout
 [[nodiscard]] inline at::Tensor zeros(at::IntArrayRef sizes, const at::TensorOptions& options = {}) {
   return detail::make<at::_ops::zeros>(options, detail::extents(sizes));
 }
 
+/// @param options as for `zeros`
 [[nodiscard]] inline at::Tensor ones(at::IntArrayRef sizes, const at::TensorOptions& options = {}) {
   return detail::make<at::_ops::ones>(options, detail::extents(sizes));
 }
 
+/// @param options as for `zeros`
 [[nodiscard]] inline at::Tensor full(at::IntArrayRef sizes, const at::Scalar& value,
                                      const at::TensorOptions& options = {}) {
   return detail::make<at::_ops::full>(options, detail::extents(sizes), value);
@@ -118,13 +121,17 @@ template <class Factory, class... Own>
   return at::_ops::constant_pad_nd::call(x, detail::extents(pad), value);
 }
 
-/// @param weight [Out, In], @param bias [Out] or undefined  @return x weight^T + bias
+/// @param weight [Out, In]
+/// @param bias [Out] or none
+/// @return x weight^T + bias
 [[nodiscard]] inline at::Tensor linear(const at::Tensor& x, const at::Tensor& weight,
                                        const std::optional<at::Tensor>& bias = {}) {
   return at::_ops::linear::call(x, weight, bias);
 }
 
-/// @param weight [Out, In, kernel, kernel], @param bias [Out] or undefined
+/// @param x [N, In, h, w]
+/// @param weight [Out, In, kernel, kernel]
+/// @param bias [Out] or none
 [[nodiscard]] inline at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight,
                                        const std::optional<at::Tensor>& bias, dim stride, dim padding = 0) {
   const std::array<dim, 2> strides{stride, stride}, paddings{padding, padding}, dilations{1, 1};
@@ -137,6 +144,7 @@ template <class Factory, class... Own>
   return at::_ops::embedding::call(weight, ids, -1, /*scale_grad_by_freq=*/false, /*sparse=*/false);
 }
 
+/// Over the last extents, which are `normalised_shape`, then times `weight`, plus `bias`.
 [[nodiscard]] inline at::Tensor layer_norm(const at::Tensor& x, at::IntArrayRef normalised_shape,
                                            const std::optional<at::Tensor>& weight,
                                            const std::optional<at::Tensor>& bias, double eps) {
@@ -146,12 +154,13 @@ template <class Factory, class... Own>
 /// With the error function, not its approximation by tanh.
 [[nodiscard]] inline at::Tensor gelu(const at::Tensor& x) { return at::_ops::gelu::call(x, "none"); }
 
-/// In place.
+/// The same in place.
 inline at::Tensor& gelu_(at::Tensor& x) { return at::_ops::gelu_::call(x, "none"); }
 
+/// x / (1 + exp(-x))
 [[nodiscard]] inline at::Tensor silu(const at::Tensor& x) { return at::_ops::silu::call(x); }
 
-/// In place.
+/// The same in place.
 inline at::Tensor& silu_(at::Tensor& x) { return at::_ops::silu_::call(x); }
 
 /// A number to the power of each value.
@@ -164,17 +173,17 @@ inline at::Tensor& gt_out(at::Tensor& out, const at::Tensor& x, const at::Scalar
   return at::_ops::gt_Scalar_out::call(x, bound, out);
 }
 
-/// @param x [N, C, L]
+/// Linear interpolation along the last extent. @param x [N, C, L]
 [[nodiscard]] inline at::Tensor upsample_linear1d(const at::Tensor& x, at::IntArrayRef size, bool align_corners) {
   return at::_ops::upsample_linear1d::call(x, detail::extents(size), align_corners, {});
 }
 
-/// @param x [N, C, h, w]
+/// Bilinear interpolation of the last two extents. @param x [N, C, h, w]
 [[nodiscard]] inline at::Tensor upsample_bilinear2d(const at::Tensor& x, at::IntArrayRef size, bool align_corners) {
   return at::_ops::upsample_bilinear2d::call(x, detail::extents(size), align_corners, {}, {});
 }
 
-/// Into `out`.
+/// The same into `out`.
 inline at::Tensor& upsample_bilinear2d_out(at::Tensor& out, const at::Tensor& x, at::IntArrayRef size,
                                            bool align_corners) {
   return at::_ops::upsample_bilinear2d_out::call(x, detail::extents(size), align_corners, {}, {}, out);
