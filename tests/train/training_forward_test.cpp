@@ -334,9 +334,9 @@ TEST_CASE("adapters train beside weights in 8 bits as beside the values that the
     projection.base.weight = quantised(projection.base.weight, WeightFormat::int8_row);
   });
   restored.llm.for_each_projection([](const std::string&, auto& projection) {
-    auto rounded = projection;
-    rounded.base.weight = quantised(projection.base.weight, WeightFormat::int8_row);
-    projection.base.weight = lisa::detail::restored_weight(rounded, at::kDouble);
+    at::Tensor& weight = projection.base.weight;
+    weight = lisa::detail::restored_weight(quantised(weight, WeightFormat::int8_row), projection.base.in_features,
+                                           at::kDouble);
   });
   const TrainingBatch batch = some_batch();
   const Outcome found = outcome(model, batch, {}, lisa_recipe), expected = outcome(restored, batch, {}, lisa_recipe);
