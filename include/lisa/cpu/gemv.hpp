@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "lisa/cpu/avx2_lanes.hpp"
 #include "lisa/cpu/bfloat16.hpp"
 #include "lisa/cpu/processor.hpp"
 
@@ -24,13 +25,6 @@ using Bf16Dot = float (*)(const Bf16Bits* a, const Bf16Bits* b, std::int64_t n);
 
 /// Bytes ahead of the weights in use that are fetched: the hardware's own prefetch ends at every page of 4 KiB.
 inline constexpr std::int64_t prefetch_distance = 4096;
-
-__attribute__((target("avx2"))) inline float sum_of_lanes(__m256 v) {
-  __m128 sum = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
-  sum = _mm_add_ss(sum, _mm_movehdup_ps(sum));
-  return _mm_cvtss_f32(sum);
-}
 
 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) inline float bf16_dot_avx512(const Bf16Bits* a,
                                                                                              const Bf16Bits* b,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "lisa/cpu/avx2_lanes.hpp"
 #include "lisa/cpu/bfloat16.hpp"
 #include "lisa/cpu/relative_attention_arguments.hpp"
 
@@ -26,12 +27,6 @@ namespace detail {
   const __m256i exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(whole), _mm256_set1_epi32(127)), 23);
   const __m256 held = _mm256_cmp_ps(x, _mm256_set1_ps(-126), _CMP_NLT_UQ);
   return _mm256_and_ps(held, _mm256_mul_ps(p, _mm256_castsi256_ps(exponent)));
-}
-
-[[gnu::target("avx2,fma"), gnu::always_inline]] inline float sum_of_8_lanes(__m256 v) {
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
 /// The kernel's state for one thread, everything in fp32. Keys and values lie in the order of places in the window,
@@ -99,7 +94,7 @@ class RelativeAttentionFp32 {
     __m256 sums = _mm256_setzero_ps();
     for (std::int64_t d = 0; d < head_dim_; d += 8)
       sums = _mm256_fmadd_ps(_mm256_loadu_ps(a + d), _mm256_loadu_ps(b + d), sums);
-    return sum_of_8_lanes(sums);
+    return cpu::sum_of_lanes(sums);
   }
 
   /// The terms of a query for each row and each column of keys; powers are of 2.
@@ -179,7 +174,7 @@ class RelativeAttentionFp32 {
         _mm256_storeu_ps(sums + d, _mm256_mul_ps(_mm256_loadu_ps(sums + d), _mm256_set1_ps(shrink)));
       maximum_[size(row)] = now;
     }
-    total_[size(row)] += sum_of_8_lanes(total);
+    total_[size(row)] += cpu::sum_of_lanes(total);
   }
 
   /// Adds the values of a tile's keys, weighted by the probabilities of a unit of queries.

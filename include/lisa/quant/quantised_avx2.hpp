@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "lisa/cpu/avx2_lanes.hpp"
 #include "lisa/quant/quantised_inputs.hpp"
 #include "lisa/quant/quantised_matrix.hpp"
 #include "lisa/quant/weight_format.hpp"
@@ -16,12 +17,6 @@
 namespace lisa {
 
 namespace detail {
-
-[[gnu::target("avx2,fma"), gnu::always_inline]] inline float sum_of_8(__m256 v) {
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
 
 /// The bytes of vector `vector` of a block of int4 whose rows have `runs` runs there, from lane `first` on; zeros where
 /// no run is.
@@ -70,7 +65,7 @@ namespace detail {
     const __m256 scale = _mm256_set1_ps(inputs.scales[static_cast<std::size_t>(i / QuantisedInputs::line)]);
     sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, sums);
   }
-  return sum_of_8(sums) * m.scale(row, 0);
+  return cpu::sum_of_lanes(sums) * m.scale(row, 0);
 }
 
 [[gnu::target("avx2,fma")]] inline float int4_dot_avx2(const QuantisedMatrix& m, std::int64_t row,
@@ -103,7 +98,7 @@ namespace detail {
     }
     block += runs * (nibble_run / 2);
   }
-  return sum_of_8(sums);
+  return cpu::sum_of_lanes(sums);
 }
 
 /// Sixteen levels for the lower four bits of eight words.
@@ -192,7 +187,7 @@ namespace detail {
           for (std::int64_t i = 0; i < m.in - input; ++i) rest[n] += run[i] * from[i];
       }
     }
-    for (std::int64_t n = 0; n < rows; ++n) y[first + n] = detail::sum_of_8(sums[n]) + rest[n];
+    for (std::int64_t n = 0; n < rows; ++n) y[first + n] = cpu::sum_of_lanes(sums[n]) + rest[n];
   }
 }
 
