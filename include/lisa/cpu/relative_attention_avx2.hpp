@@ -123,33 +123,37 @@ class RelativeAttentionFp32 {
     std::fill(to, scores_.data() + row * tile_keys + count, no_key);
   }
 
-  [[gnu::target("avx2,fma")]] void score(std::int64_t row, std::int64_t begin, std::int64_t count) {
-    for (std::int64_t i = 0; i < unit_queries; ++i) start_scores(row + i, begin, count);
-    const float* const q = queries_.data() + row * head_dim_;
-    for (std::int64_t key = 0; key < count; key += key_unit) {
-      float* const to = scores_.data() + row * tile_keys + key;
-      __m256 sums[unit_queries][2];
+  /// to [unit_queries, 16] += a [unit_queries, n] b [n, 16], each with a distance from row to row.
+  [[gnu::target("avx2,fma")]] static void add_products(const float* a, std::int64_t a_stride, const float* b,
+                                                       std::int64_t b_stride, std::int64_t n, float* to,
+                                                       std::int64_t to_stride) {
+    __m256 sums[unit_queries][2];
+#pragma GCC unroll 4
+    for (int i = 0; i < unit_queries; ++i) {
+      sums[i][0] = _mm256_loadu_ps(to + i * to_stride);
+      sums[i][1] = _mm256_loadu_ps(to + i * to_stride + 8);
+    }
+    for (std::int64_t k = 0; k < n; ++k, b += b_stride) {
+      const __m256 low = _mm256_loadu_ps(b), high = _mm256_loadu_ps(b + 8);
 #pragma GCC unroll 4
       for (int i = 0; i < unit_queries; ++i) {
-        sums[i][0] = _mm256_loadu_ps(to + i * tile_keys);
-        sums[i][1] = _mm256_loadu_ps(to + i * tile_keys + 8);
-      }
-      const float* k = keys_.data() + (begin + key) * head_dim_;
-      for (std::int64_t d = 0; d < head_dim_; ++d, k += key_unit) {
-        const __m256 low = _mm256_loadu_ps(k), high = _mm256_loadu_ps(k + 8);
-#pragma GCC unroll 4
-        for (int i = 0; i < unit_queries; ++i) {
-          const __m256 x = _mm256_broadcast_ss(q + i * head_dim_ + d);
-          sums[i][0] = _mm256_fmadd_ps(x, low, sums[i][0]);
-          sums[i][1] = _mm256_fmadd_ps(x, high, sums[i][1]);
-        }
-      }
-#pragma GCC unroll 4
-      for (int i = 0; i < unit_queries; ++i) {
-        _mm256_storeu_ps(to + i * tile_keys, sums[i][0]);
-        _mm256_storeu_ps(to + i * tile_keys + 8, sums[i][1]);
+        const __m256 x = _mm256_broadcast_ss(a + i * a_stride + k);
+        sums[i][0] = _mm256_fmadd_ps(x, low, sums[i][0]);
+        sums[i][1] = _mm256_fmadd_ps(x, high, sums[i][1]);
       }
     }
+#pragma GCC unroll 4
+    for (int i = 0; i < unit_queries; ++i) {
+      _mm256_storeu_ps(to + i * to_stride, sums[i][0]);
+      _mm256_storeu_ps(to + i * to_stride + 8, sums[i][1]);
+    }
+  }
+
+  void score(std::int64_t row, std::int64_t begin, std::int64_t count) {
+    for (std::int64_t i = 0; i < unit_queries; ++i) start_scores(row + i, begin, count);
+    for (std::int64_t key = 0; key < count; key += key_unit)
+      add_products(queries_.data() + row * head_dim_, head_dim_, keys_.data() + (begin + key) * head_dim_, key_unit,
+                   head_dim_, scores_.data() + row * tile_keys + key, tile_keys);
   }
 
   /// Scores of one row to probabilities, up to the factor that `divide` takes out; earlier sums follow a new maximum.
@@ -178,32 +182,10 @@ class RelativeAttentionFp32 {
   }
 
   /// Adds the values of a tile's keys, weighted by the probabilities of a unit of queries.
-  [[gnu::target("avx2,fma")]] void add_values(std::int64_t row, std::int64_t begin, std::int64_t count) {
-    const float* const p = scores_.data() + row * tile_keys;
-    for (std::int64_t d = 0; d < head_dim_; d += 16) {
-      float* const to = sums_.data() + row * head_dim_ + d;
-      __m256 sums[unit_queries][2];
-#pragma GCC unroll 4
-      for (int i = 0; i < unit_queries; ++i) {
-        sums[i][0] = _mm256_loadu_ps(to + i * head_dim_);
-        sums[i][1] = _mm256_loadu_ps(to + i * head_dim_ + 8);
-      }
-      const float* v = values_.data() + begin * head_dim_ + d;
-      for (std::int64_t key = 0; key < count; ++key, v += head_dim_) {
-        const __m256 low = _mm256_loadu_ps(v), high = _mm256_loadu_ps(v + 8);
-#pragma GCC unroll 4
-        for (int i = 0; i < unit_queries; ++i) {
-          const __m256 x = _mm256_broadcast_ss(p + i * tile_keys + key);
-          sums[i][0] = _mm256_fmadd_ps(x, low, sums[i][0]);
-          sums[i][1] = _mm256_fmadd_ps(x, high, sums[i][1]);
-        }
-      }
-#pragma GCC unroll 4
-      for (int i = 0; i < unit_queries; ++i) {
-        _mm256_storeu_ps(to + i * head_dim_, sums[i][0]);
-        _mm256_storeu_ps(to + i * head_dim_ + 8, sums[i][1]);
-      }
-    }
+  void add_values(std::int64_t row, std::int64_t begin, std::int64_t count) {
+    for (std::int64_t d = 0; d < head_dim_; d += 16)
+      add_products(scores_.data() + row * tile_keys, tile_keys, values_.data() + begin * head_dim_ + d, head_dim_,
+                   count, sums_.data() + row * head_dim_ + d, head_dim_);
   }
 
   void divide(std::int64_t row) {
