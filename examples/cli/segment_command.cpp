@@ -117,6 +117,7 @@ class JobRunner {
       session_.reset();
     }
     AskOptions ask = ask_options(options_.answer);
+    ask.masks_expected = true;
     if (!options_.force_answer.empty()) ask.forced_answer = session_.answer_ids(options_.force_answer);
     AnswerTrace trace;
     if (!options_.dump.empty()) ask.trace = &trace;

@@ -80,6 +80,8 @@ struct GenerationObserver {
   /// Every `[SEG]` of the answer, with the hidden state [hidden] that the policy assigns to it, as soon as that exists:
   /// for LISA's policy in the very step that chooses it.
   std::function<void(std::size_t sequence, dim index, const at::Tensor& hidden)> on_seg{};
+  /// Before each step of the language model behind the prompts; there is none for a token that a draft has ready.
+  std::function<void()> on_step{};
 };
 
 struct GeneratedAnswer {
@@ -325,6 +327,7 @@ class Generation {
 
   /// Feeds the newest token of the given voices: [which, hidden].
   at::Tensor step(const std::vector<std::size_t>& which) {
+    if (observer_.on_step) observer_.on_step();
     std::vector<std::int64_t> tokens;
     std::vector<Segment> segments;
     for (const std::size_t i : which) {

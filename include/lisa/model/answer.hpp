@@ -24,7 +24,7 @@ struct StageTimes {
   double vision_tower = 0;   ///< CLIP and the visual projector
   double prefill = 0;        ///< the prompt through the language model
   double decode = 0;         ///< the answer's tokens
-  double image_encoder = 0;  ///< SAM's image encoder
+  double image_encoder = 0;  ///< SAM's image encoder, without what it did during `decode`
   double mask_decoder = 0;   ///< [SEG] projector and mask decoder
   double upsample = 0;       ///< masks to the image's size, threshold
 
@@ -82,6 +82,11 @@ struct AskOptions {
   /// Empty: every token takes its step. Not used when the temperature is not 0, with `Segmentation::off` or with a
   /// trace.
   std::vector<std::string> drafts = likely_answers();
+  /// Says that the answer will surely have masks: on a CPU the image encoder then works beside the language model's
+  /// steps, on half of the threads, rather than when the first `[SEG]` is there, and masks are made when the text is
+  /// complete, unless `on_mask` asks for them before. An answer without masks takes longer with it. The results do not
+  /// depend on it, beyond the rounding of products on fewer threads.
+  bool masks_expected = false;
   /// Text as soon as it is certain; false ends the answer.
   std::function<bool(std::string_view text)> on_text{};
   /// Each mask in the step in which its `[SEG]` is chosen, before the text is complete.

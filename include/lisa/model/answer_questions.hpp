@@ -16,6 +16,7 @@
 #include "lisa/base/stopwatch.hpp"
 #include "lisa/llm/generate.hpp"
 #include "lisa/model/answer.hpp"
+#include "lisa/model/encoder_beside.hpp"
 #include "lisa/model/lisa_model.hpp"
 #include "lisa/model/make_masks.hpp"
 #include "lisa/model/prepared_image.hpp"
@@ -102,7 +103,16 @@ class OpenQuestion {
   }
 
   void on_seg(dim index, const at::Tensor& hidden) {  // [hidden]
-    add_masks(hidden.unsqueeze(0), {static_cast<dim>(question_.ids.size()) + index});
+    add_masks(hidden.unsqueeze(0), {token_index(index)});
+  }
+
+  /// The same after the answer is complete, by `make_postponed_masks`.
+  void postpone_seg(dim index, const at::Tensor& hidden) {  // [hidden]
+    postponed_indices_.push_back(token_index(index));
+    postponed_states_.push_back(hidden);
+  }
+  void make_postponed_masks() {
+    if (!postponed_states_.empty()) add_masks(aten::stack(postponed_states_), postponed_indices_);
   }
 
   /// Time spent on masks since the last call, to be left out of the language model's.
@@ -145,6 +155,9 @@ class OpenQuestion {
     return found;
   }
 
+  /// Of an answer's token, in the prompt and the answer.
+  [[nodiscard]] dim token_index(dim index) const { return static_cast<dim>(question_.ids.size()) + index; }
+
   [[nodiscard]] dim state_position(std::size_t index) const { return rows_.position(index) + Model::SegPolicy::offset; }
 
   void add_masks(const at::Tensor& hidden, const std::vector<dim>& indices) {
@@ -184,9 +197,30 @@ class OpenQuestion {
   dim reused_ = 0;
   double mask_seconds_ = 0;
   Answer answer_;
+  std::vector<dim> postponed_indices_;
+  std::vector<at::Tensor> postponed_states_;
   std::vector<at::Tensor> hidden_rows_, logits_, seg_hidden_;  // for the trace
   std::vector<MaskTensors> mask_tensors_;
 };
+
+/// Whether a question's image is to be encoded beside the language model's steps.
+inline bool encodes_beside(const Question& question) {
+  const AskOptions& options = *question.options;
+  return options.masks_expected && options.segmentation != Segmentation::off && question.image->visual_rows.is_cpu();
+}
+
+/// Whether a question's masks can wait for the end of its answer, so that the encoder has until then.
+inline bool masks_can_wait(const Question& question) {
+  return encodes_beside(question) && !question.options->on_mask && question.options->trace == nullptr;
+}
+
+inline std::vector<PreparedImage*> images_to_encode(const std::vector<Question>& questions) {
+  std::vector<PreparedImage*> images;
+  for (const Question& question : questions)
+    if (encodes_beside(question) && std::ranges::find(images, question.image) == images.end())
+      images.push_back(question.image);
+  return images;
+}
 
 /// uint8 [H, W, 3], a copy.
 inline at::Tensor pixel_tensor(const Image& image) {
@@ -259,6 +293,7 @@ template <ModelSpec S>
   std::vector<GenerationRequest> requests;
   for (auto& question : open) requests.push_back(question.request(tokenizer));
   double prefill = 0;
+  EncoderBeside<S> encoder(model, detail::images_to_encode(questions));
   GenerationObserver observer;
   observer.on_prompt = [&](std::size_t i, const at::Tensor& hidden) {
     prefill += watch.lap();
@@ -267,10 +302,19 @@ template <ModelSpec S>
     (void)watch.lap();
   };
   observer.on_token = [&](std::size_t i, const GeneratedToken& token) { return open[i].on_token(token); };
-  observer.on_seg = [&](std::size_t i, dim index, const at::Tensor& hidden) { open[i].on_seg(index, hidden); };
+  observer.on_step = [&] { encoder.make_room(); };
+  observer.on_seg = [&](std::size_t i, dim index, const at::Tensor& hidden) {
+    if (detail::masks_can_wait(questions[i])) return open[i].postpone_seg(index, hidden);
+    encoder.pause();
+    open[i].on_seg(index, hidden);
+  };
   std::vector<GeneratedAnswer> generated = generate<typename Lisa<S>::SegPolicy>(model.llm, requests, observer);
+  encoder.pause();
   double decode = watch.lap();
-  for (auto& question : open) decode -= question.take_mask_seconds();
+  for (auto& question : open) {
+    decode -= question.take_mask_seconds();
+    question.make_postponed_masks();
+  }
   std::vector<Answer> answers;
   for (std::size_t i = 0; i < open.size(); ++i) {
     open[i].times().prefill += prefill;

@@ -3,12 +3,17 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/InferenceMode.h>
 
+#include <concepts>
+#include <type_traits>
+#include <utility>
+
 #include "lisa/base/stopwatch.hpp"
 #include "lisa/image/image.hpp"
 #include "lisa/image/preprocess_tensor.hpp"
 #include "lisa/model/answer.hpp"
 #include "lisa/model/feature_folder.hpp"
 #include "lisa/model/lisa_model.hpp"
+#include "lisa/sam/encoding.hpp"
 
 namespace lisa {
 
@@ -20,6 +25,23 @@ struct PreparedImage {
   at::Tensor visual_features;  ///< [tokens, vision hidden]
   at::Tensor visual_rows;      ///< [tokens, hidden]
   at::Tensor embedding;        ///< [1, C, grid, grid], undefined until `ensure_embedding`
+  Encoding encoding;           ///< what has been done towards the embedding
+};
+
+namespace detail {
+
+template <class Class, class Result, class... Arguments>
+std::type_identity<Class> class_of(Result (Class::*)(Arguments...) const);
+
+}  // namespace detail
+
+/// An image encoder that can stop between steps and go on later. The steps must be of the same class as `forward`: one
+/// that derives from another and changes only `forward` runs as a whole.
+template <class M>
+concept SteppedEncoder = requires(const M& encoder, const at::Tensor& images, Encoding& encoding) {
+  { encoder.begin(images) } -> std::same_as<Encoding>;
+  encoder.advance(encoding);
+  requires std::same_as<decltype(detail::class_of(&M::forward)), decltype(detail::class_of(&M::advance))>;
 };
 
 /// Preprocesses an image and runs the vision tower and the visual projector.
@@ -31,7 +53,7 @@ template <ModelSpec S>
                                           const ImageFeatures& known = {}) {
   const c10::InferenceMode no_gradients;
   Stopwatch watch;
-  PreparedImage prepared{preprocess_sam(image, sam), preprocess_clip(image, clip), {}, {}, {}};
+  PreparedImage prepared{preprocess_sam(image, sam), preprocess_clip(image, clip), {}, {}, {}, {}};
   times.preprocess += watch.lap();
   const auto visual = known.visual.defined()
                           ? model.project_visual(model.as_input_of(model.vision_tower, known.visual.unsqueeze(0)))
@@ -44,13 +66,28 @@ template <ModelSpec S>
   return prepared;
 }
 
-/// Runs the image encoder unless the image has been through it.
+/// Takes an image one step further towards its embedding, which is defined afterwards if that was the last one. An
+/// encoder without steps runs as a whole. After an error the image is as it was.
+template <ModelSpec S>
+void encode_further(const Lisa<S>& model, PreparedImage& image) {
+  const c10::InferenceMode no_gradients;
+  if constexpr (SteppedEncoder<typename Lisa<S>::ImageEncoder>) {
+    if (!image.encoding.begun())
+      image.encoding = model.image_encoder.begin(model.as_input_of(model.image_encoder, image.sam.image.unsqueeze(0)));
+    else
+      model.image_encoder.advance(image.encoding);
+    if (image.encoding.complete) image.embedding = std::exchange(image.encoding, {}).tokens;
+  } else {
+    image.embedding = model.encode_image(image.sam.image.unsqueeze(0));
+  }
+}
+
+/// Runs what is left of the image encoder's work, unless the image has been through it.
 template <ModelSpec S>
 void ensure_embedding(const Lisa<S>& model, PreparedImage& image, StageTimes& times) {
   if (image.embedding.defined()) return;
-  const c10::InferenceMode no_gradients;
   Stopwatch watch;
-  image.embedding = model.encode_image(image.sam.image.unsqueeze(0));
+  while (!image.embedding.defined()) encode_further(model, image);
   times.image_encoder += watch.lap();
 }
 

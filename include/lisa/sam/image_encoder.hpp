@@ -13,6 +13,7 @@
 #include "lisa/nn/layer_norm_2d.hpp"
 #include "lisa/nn/linear.hpp"
 #include "lisa/nn/parameter.hpp"
+#include "lisa/sam/encoding.hpp"
 #include "lisa/sam/fused_relative_attention.hpp"
 #include "lisa/sam/relative_attention.hpp"
 #include "lisa/sam/relative_position.hpp"
@@ -96,10 +97,14 @@ struct SamImageBlock {
   Linear<C.hidden, C.mlp> lin1;
   Linear<C.mlp, C.hidden> lin2;
 
-  /// x [B, g, g, hidden] -> [B, g, g, hidden].
-  [[nodiscard]] at::Tensor forward(const at::Tensor& x, dim side) const {
-    const at::Tensor attended = add_in_place(attn.forward(norm1.forward(x), side), x);
-    return add_in_place(lin2.forward(gelu_in_place(lin1.forward(norm2.forward(attended)))), attended);
+  /// The first half, x [B, g, g, hidden] -> [B, g, g, hidden].
+  [[nodiscard]] at::Tensor attend(const at::Tensor& x, dim side) const {
+    return add_in_place(attn.forward(norm1.forward(x), side), x);
+  }
+
+  /// The second half, x [B, g, g, hidden] -> [B, g, g, hidden].
+  [[nodiscard]] at::Tensor feed_forward(const at::Tensor& x) const {
+    return add_in_place(lin2.forward(gelu_in_place(lin1.forward(norm2.forward(x)))), x);
   }
 
   template <class Visitor>
@@ -169,12 +174,29 @@ struct SamImageEncoder {
   /// @return image embeddings [B, prompt_dim, g, g], channels last in memory
   /// @throws InputError on another shape
   [[nodiscard]] at::Tensor forward(const at::Tensor& images) const {
+    Encoding encoding = begin(images);
+    while (!encoding.complete) advance(encoding);
+    return encoding.tokens;
+  }
+
+  /// The same in steps, for a caller that does something else in between: `advance` until `complete`.
+  [[nodiscard]] Encoding begin(const at::Tensor& images) const {
     expect_shape("images", images, {any_extent, 3, C.image, C.image});
-    at::Tensor x = embed(images);
-    for (dim i = 0; i < C.layers; ++i) {
-      x = blocks[static_cast<std::size_t>(i)].forward(x, attention_side(C, i));
+    return {.tokens = embed(images)};
+  }
+
+  /// Half a block, or the neck behind the last one. After an error the encoding is as it was.
+  void advance(Encoding& encoding) const {
+    const dim layer = encoding.steps / 2;
+    if (layer == C.layers) {
+      encoding.tokens = neck.forward(encoding.tokens);
+      encoding.complete = true;
+    } else {
+      const SamImageBlock<C>& block = blocks[static_cast<std::size_t>(layer)];
+      encoding.tokens = encoding.steps % 2 == 0 ? block.attend(encoding.tokens, attention_side(C, layer))
+                                                : block.feed_forward(encoding.tokens);
     }
-    return neck.forward(x);
+    ++encoding.steps;
   }
 
   template <class Visitor>
