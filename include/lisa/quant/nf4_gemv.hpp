@@ -75,8 +75,6 @@ template <int Count>
   for (int n = 0; n < Count; ++n) sums[n] = _mm512_setzero_ps();
   std::int64_t begin = 0;
   for (; begin + nf4_group <= m.in; begin += nf4_group) {
-    // The hardware's own prefetch ends at every page of 4 KiB.
-    _mm_prefetch(reinterpret_cast<const char*>(m.values(row) + begin / 2) + 4096, _MM_HINT_T0);
     add_nf4_group<Count>(m, row, begin, 2, nf4_group, levels, x, sums);
   }
   if (const std::int64_t left = m.in - begin; left > 0)

@@ -40,9 +40,6 @@ inline void quantised_dot_portable(const QuantisedMatrix& m, std::int64_t row, c
 
 namespace detail {
 
-/// Bytes ahead of the values in use that are fetched: the hardware's own prefetch ends at every page of 4 KiB.
-inline constexpr std::int64_t quantised_prefetch = 4096;
-
 [[gnu::target("avx512f,avx512dq"), gnu::always_inline]] inline float sum_of_16(__m512 v) {
   v = _mm512_add_ps(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0x4e));
   v = _mm512_add_ps(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0xb1));
@@ -64,8 +61,6 @@ template <int Count>
   for (int n = 0; n < Count; ++n) sums[0][n] = sums[1][n] = _mm512_setzero_ps();
   std::int64_t i = 0;
   for (; i + 128 <= m.in; i += 128) {
-    _mm_prefetch(reinterpret_cast<const char*>(values + i) + quantised_prefetch, _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(values + i) + quantised_prefetch + 64, _MM_HINT_T0);
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
       // Unsigned bytes q + 128: the instruction multiplies unsigned with signed ones.
@@ -138,7 +133,6 @@ template <WeightFormat Format, int Count>
     }
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
-      _mm_prefetch(reinterpret_cast<const char*>(values) + quantised_prefetch + 64 * i, _MM_HINT_T0);
       const __m512i pairs = _mm512_maskz_loadu_epi32(mask, values + i * runs * 4);
       const __m512i w_low = _mm512_and_si512(pairs, low_half), w_high = _mm512_and_si512(pairs, high_half);
 #pragma GCC unroll 4
