@@ -1,12 +1,8 @@
 """Prompt and steps of LLaMA-7B's blocks in llama.cpp, on random weights: the peer of llm_bench.
 
-llama.cpp comes from PyPI inside the source package of llama-cpp-python:
+`./dev compare llama_cpp` builds llama.cpp from the source package of llama-cpp-python at PyPI and runs this:
 
-    pip install gguf scikit-build-core
-    pip download --no-binary :all: --no-deps --no-build-isolation llama-cpp-python && tar xzf llama_cpp_python-*.tar.gz
-    cmake -S llama_cpp_python-*/vendor/llama.cpp -B llama -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DLLAMA_BUILD_TESTS=OFF
-    cmake --build llama --target llama-bench llama-quantize
-    python bench/compare/llama_cpp.py --programs llama/bin --threads 2
+    build/peers/bin/python bench/compare/llama_cpp.py --programs build/llama.cpp/bin --threads 2
 
 Prints a JSON line for each format: milliseconds of a prompt of 316 rows and of one token behind 316 positions, through
 --blocks blocks, the head included; the mean and deviation of --repeat runs.

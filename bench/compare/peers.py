@@ -1,10 +1,8 @@
 """What the peer scripts share: options, random weights, timing and the JSON line of a measure.
 
-Set up once, anywhere outside the repository (nothing but Python packages is downloaded; weights are random):
+`./dev compare` sets the peers up in build/peers and runs the scripts; one of them alone, with options:
 
-    python3 -m venv peers
-    peers/bin/pip install torch==2.11.0 'transformers>=5,<6' numpy
-    peers/bin/python bench/compare/sam_encoder.py --threads 1
+    build/peers/bin/python bench/compare/sam_encoder.py --threads 1
 
 Every line holds `cpu_ms`, the process CPU time, and `ms`, the wall time, of the quickest repetition. On a shared machine
 compare CPU times at one thread: two threads spin at barriers while a neighbour holds one of them.
