@@ -10,14 +10,17 @@ Prints a JSON line for each format: milliseconds of a prompt of 316 rows and of 
 
 import argparse
 import json
+import os
 import pathlib
 import subprocess
+import sys
 
 import gguf
 import numpy as np
 
 HIDDEN, MLP, HEADS, VOCAB, CONTEXT = 4096, 11008, 32, 32003, 2048
 PROMPT = 316
+STEPS = 32
 
 
 def random_bf16(rows, columns, random):
@@ -64,32 +67,44 @@ def write_model(path, blocks):
     writer.close()
 
 
+def run(*command):
+    """Standard output of a program, which ends this one with its own last words when it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{command[0]}: exit code {done.returncode}\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def made(path, make):
+    """`path`, which `make` writes unless it is there; an unfinished file never has its name."""
+    if not path.exists():
+        unfinished = path.with_suffix(".unfinished")
+        make(unfinished)
+        unfinished.rename(path)
+    return path
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--programs", type=pathlib.Path, required=True, help="folder of llama-bench and llama-quantize")
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("/tmp/llama-cpp-random"))
     parser.add_argument("--blocks", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--formats", default="BF16,Q8_0,Q4_0")
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    source = chosen.folder / f"blocks-{chosen.blocks}-BF16.gguf"
-    if not source.exists():
-        write_model(source, chosen.blocks)
+    source = made(chosen.folder / f"blocks-{chosen.blocks}-BF16.gguf", lambda path: write_model(path, chosen.blocks))
     for name in chosen.formats.split(","):
-        model = chosen.folder / f"blocks-{chosen.blocks}-{name}.gguf"
-        if not model.exists():
-            quantize = [chosen.programs / "llama-quantize", "--pure", source, model, name, str(chosen.threads)]
-            subprocess.run(quantize, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        model = made(chosen.folder / f"blocks-{chosen.blocks}-{name}.gguf",
+                     lambda path: run(chosen.programs / "llama-quantize", "--pure", source, path, name, str(chosen.threads)))
         line = {"peer": "llama.cpp", "format": name, "blocks": chosen.blocks, "threads": chosen.threads}
         for measure, test in (("prompt", ["-p", str(PROMPT), "-n", "0"]),
-                              ("step", ["-p", "0", "-n", "32", "-d", str(PROMPT)])):
-            done = subprocess.run([chosen.programs / "llama-bench", "-m", model, "-t", str(chosen.threads), "-r",
-                                   str(chosen.repeat), "-o", "json", *test], check=True, stdout=subprocess.PIPE,
-                                  stderr=subprocess.DEVNULL, text=True)
-            result = json.loads(done.stdout)[0]
-            runs = np.array(result["samples_ns"]) * 1e-6 / (1 if measure == "prompt" else 32)
+                              ("step", ["-p", "0", "-n", str(STEPS), "-d", str(PROMPT)])):
+            printed = run(chosen.programs / "llama-bench", "-m", model, "-t", str(chosen.threads), "-r",
+                          str(chosen.repeat), "-o", "json", *test)
+            result = json.loads(printed)[0]
+            runs = np.array(result["samples_ns"]) * 1e-6 / (1 if measure == "prompt" else STEPS)
             line[measure + "_ms"] = round(float(runs.mean()), 2)
             line[measure + "_deviation_ms"] = round(float(runs.std()), 2)
         print(json.dumps(line), flush=True)
