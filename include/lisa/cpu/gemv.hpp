@@ -24,7 +24,7 @@ using Bf16Dot = float (*)(const Bf16Bits* a, const Bf16Bits* b, std::int64_t n);
 #if defined(__x86_64__)
 
 // Weights stream in order, which the processor's own prefetch follows well. Fetching ahead by instructions only took
-// turns from it: up to a third of the rate for weights of 4 bits on Zen 4 (docs/performance.md).
+// turns from it: a tenth and more of a step's time with weights of 4 bits on Zen 4 (docs/performance.md).
 
 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) inline float bf16_dot_avx512(const Bf16Bits* a,
                                                                                              const Bf16Bits* b,
