@@ -72,14 +72,15 @@ TEST_CASE("embeddings made beside the language model are those made at once") {
 
 TEST_CASE("an encoder that is stopped anywhere goes on from there") {
   const aten::ThreadCount two(2);
-  for (int pauses = 0; pauses < 6; ++pauses) {
+  for (dim steps = 0; steps <= 2 * golden_sam.layers + 1; ++steps) {
+    CAPTURE(steps);
     PreparedImage image = prepared("a1");
+    for (dim i = 0; i < steps; ++i) encode_further(golden_model().model, image);
     EncoderBeside<GoldenSpec> encoder(golden_model().model, {&image});
-    for (int i = 0; i < pauses; ++i) {
-      encoder.make_room();
-      encoder.pause();
-      CHECK(at::get_num_threads() == 2);
-    }
+    encoder.make_room();
+    encoder.pause();
+    CHECK(at::get_num_threads() == 2);
+    CHECK((image.embedding.defined() || image.encoding.steps + 1 >= steps));
     StageTimes times;
     ensure_embedding(golden_model().model, image, times);
     CHECK(relative_l2(image.embedding, embedding_at_once(image)) < 1e-5);

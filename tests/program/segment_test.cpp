@@ -88,7 +88,7 @@ TEST_CASE("segment answers into files and a dump that holds every recorded level
   CHECK(files_in(folder / "out") ==
         std::vector<std::string>{"a1.json", "a1_logits.safetensors", "a1_mask_0.png", "a1_overlay.png"});
   CHECK(run.out.find("Sure, it is [SEG]") != std::string::npos);
-  CHECK(run.out.find("mask_decoder") != std::string::npos);
+  CHECK(run.out.find("image_encoder") != std::string::npos);
 
   const TensorArchive dump = read_archive(folder / "dump.safetensors");
   const TensorArchive recorded = read_archive(golden + "/a1/a1.safetensors");

@@ -203,16 +203,16 @@ class OpenQuestion {
   std::vector<MaskTensors> mask_tensors_;
 };
 
-/// Whether a question's image is to be encoded beside the language model's steps.
+/// Whether a question's image is to be encoded beside the language model's steps. A trace is compared with recorded
+/// steps, which were taken one by one.
 inline bool encodes_beside(const Question& question) {
   const AskOptions& options = *question.options;
-  return options.masks_expected && options.segmentation != Segmentation::off && question.image->visual_rows.is_cpu();
+  return options.masks_expected && options.segmentation != Segmentation::off && options.trace == nullptr &&
+         question.image->visual_rows.is_cpu();
 }
 
 /// Whether a question's masks can wait for the end of its answer, so that the encoder has until then.
-inline bool masks_can_wait(const Question& question) {
-  return encodes_beside(question) && !question.options->on_mask && question.options->trace == nullptr;
-}
+inline bool masks_can_wait(const Question& question) { return encodes_beside(question) && !question.options->on_mask; }
 
 inline std::vector<PreparedImage*> images_to_encode(const std::vector<Question>& questions) {
   std::vector<PreparedImage*> images;

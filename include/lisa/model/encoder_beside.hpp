@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <exception>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -66,7 +65,7 @@ class EncoderBeside {
     try {
       for (PreparedImage* const image : images_)
         while (wanted_ && !image->embedding.defined()) encode_further(model_, *image);
-    } catch (const std::exception&) {
+    } catch (...) {
       failed_ = true;  // whoever needs the embedding runs the same step, which then fails where it can be told
     }
   }
