@@ -140,6 +140,14 @@ void lm_head_one_row(benchmark::State& state) {
   count_bytes(state, head.weight.numel());
 }
 
+template <WeightFormat Format>
+void lm_head_one_row_quantised(benchmark::State& state) {
+  const c10::InferenceMode inference;
+  const at::Tensor weight = quantised(bench::random({config.vocab, config.hidden}, at::kBFloat16), Format);
+  const at::Tensor x = bench::random({1, config.hidden}, at::kBFloat16);
+  for (auto _ : state) benchmark::DoNotOptimize(apply_linear(x, weight));
+}
+
 void lm_head_one_row_plain_product(benchmark::State& state) {
   const c10::InferenceMode inference;
   const at::Tensor weight = bench::random({config.vocab, config.hidden}, at::kBFloat16);
@@ -216,6 +224,8 @@ BENCHMARK(decode_4_blocks_quantised<WeightFormat::int4_group32>)->Apply(timing);
 BENCHMARK(decode_4_blocks_quantised<WeightFormat::int4_group128>)->Apply(timing);
 BENCHMARK(decode_4_blocks_plain_products)->Apply(timing);
 BENCHMARK(lm_head_one_row)->Apply(timing);
+BENCHMARK(lm_head_one_row_quantised<WeightFormat::int8_row>)->Apply(timing);
+BENCHMARK(lm_head_one_row_quantised<WeightFormat::int4_group32>)->Apply(timing);
 BENCHMARK(lm_head_one_row_plain_product)->Apply(timing);
 BENCHMARK(answer_7_tokens)
     ->ArgNames({"rows", "questions", "drafted"})

@@ -50,6 +50,7 @@ struct ConvertOptions {
   std::string output;
   std::string dtype = "stored";
   std::string weights;
+  std::string head;           ///< format of the language model's head, empty for none
   std::string image_encoder;  ///< format of its linear layers, empty for none
   std::string adapter;
   TensorFileChoice files{.format = "safetensors"};
@@ -151,13 +152,15 @@ void require_other_folder(const fs::path& source, const fs::path& output) {
 
 /// Which tensors a conversion holds in fewer bits.
 struct QuantisedParts {
-  std::optional<WeightFormat> llm;  ///< of the language model's projections
-  bool image_encoder = false;       ///< SAM's linear layers in int8
-  dim image_encoder_blocks = 0;     ///< how many blocks it has
+  std::optional<WeightFormat> llm;   ///< of the language model's projections
+  std::optional<WeightFormat> head;  ///< of its head
+  bool image_encoder = false;        ///< SAM's linear layers in int8
+  dim image_encoder_blocks = 0;      ///< how many blocks it has
 
   /// The format of a weight; nothing for one that stays. @param name canonical
   [[nodiscard]] std::optional<WeightFormat> format_of(std::string_view name) const {
     if (is_llm_projection(name)) return llm;
+    if (is_llm_head(name)) return head;
     if (image_encoder && is_quantised_in_image_encoder(name, image_encoder_blocks)) return WeightFormat::int8_row;
     return std::nullopt;
   }
@@ -257,11 +260,15 @@ std::string convert_weights(const fs::path& source, const fs::path& target, cons
 }
 
 void convert(const ConvertOptions& options) {
-  const auto weights = options.weights.empty() ? std::nullopt : std::optional(parse_weight_format(options.weights));
+  const auto format = [](const std::string& name) {
+    return name.empty() ? std::nullopt : std::optional(parse_weight_format(name));
+  };
   if (!options.image_encoder.empty() && parse_weight_format(options.image_encoder) != WeightFormat::int8_row)
     throw InputError("image-encoder-weights", found_expected(options.image_encoder, "int8"));
   const Conversion how{.precision = parse_precision(options.dtype),
-                       .quantised_parts = {.llm = weights, .image_encoder = !options.image_encoder.empty()},
+                       .quantised_parts = {.llm = format(options.weights),
+                                           .head = format(options.head),
+                                           .image_encoder = !options.image_encoder.empty()},
                        .format = parse_tensor_file_format(options.files.format),
                        .max_shard_bytes = parse_byte_size(options.files.max_shard_size),
                        .reading = {.verify_crc = !options.skip_crc}};
@@ -296,6 +303,8 @@ void add_convert_command(CLI::App& app) {
   command->add_option("--weights", options->weights,
                       "hold the language model's projections in int8, int4, int4-128 (one scale for 128 weights) or "
                       "nf4; other parts stay");
+  command->add_option("--head-weights", options->head,
+                      "hold the language model's head in one of these formats as well; then only adapters train");
   command->add_option(
       "--image-encoder-weights", options->image_encoder,
       "int8: hold the linear layers of SAM's image encoder in 8 bits, but those of its last two blocks");

@@ -89,15 +89,15 @@ TEST_CASE("a product's columns can be computed in any pieces") {
   for (const auto& [name, dot] : runnable()) {
     CAPTURE(name);
     std::vector<Bf16Bits> whole(rows * columns), pieces(rows * columns), plain(rows * columns);
-    Bf16Gemv product{x.data(), weight.data(), bias.data(), whole.data(), rows, inner, columns};
-    product.run(dot, 0, columns);
+    Bf16Product product{x.data(), weight.data(), bias.data(), whole.data(), rows, inner, columns};
+    bf16_gemv(product, dot, 0, columns);
     product.y = pieces.data();
     for (const auto& [begin, end] : std::vector<std::pair<std::int64_t, std::int64_t>>{{7, 29}, {0, 1}, {1, 7}, {5, 5}})
-      product.run(dot, begin, end);
+      bf16_gemv(product, dot, begin, end);
     CHECK(whole == pieces);
     product.y = plain.data();
     product.bias = nullptr;
-    product.run(dot, 0, columns);
+    bf16_gemv(product, dot, 0, columns);
     for (std::int64_t row = 0; row < rows; ++row)
       for (std::int64_t column = 0; column < columns; ++column) {
         const float sum = bf16_dot_portable(x.data() + row * inner, weight.data() + column * inner, inner);

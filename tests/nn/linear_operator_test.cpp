@@ -28,7 +28,7 @@ bool within_rounding(const at::Tensor& y, const at::Tensor& expected) {
 
 }  // namespace
 
-TEST_CASE("a product of few bf16 rows is rounded once, at awkward sizes and any number of threads") {
+TEST_CASE("a product of bf16 is rounded once, at awkward sizes and any number of threads") {
   const int threads = at::get_num_threads();
   for (const int count : {1, 2, 3}) {
     at::set_num_threads(count);
@@ -38,6 +38,11 @@ TEST_CASE("a product of few bf16 rows is rounded once, at awkward sizes and any 
                                                                               {3, 130, 31},
                                                                               {4, 64, 64},
                                                                               {5, 64, 64},
+                                                                              {7, 33, 20},
+                                                                              {150, 130, 70},
+                                                                              {50, 1100, 65},
+                                                                              {900, 34, 130},
+                                                                              {17, 2, 700},
                                                                               {1, 1031, 517},
                                                                               {4, 2049, 300}}) {
       CAPTURE(rows);

@@ -211,6 +211,42 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("convert --head-weights holds the language model's head alone in fewer bits, and answers with it") {
+  const TempDir temp;
+  const auto before = tensors_of(model);
+  const auto answer = [&](const fs::path& from, const std::string& to) {
+    const ProgramRun run =
+        lisa_program({"segment", "--model", from, "--vision-tower", clip, "--image", LISA_TEST_DATA "/golden/a1/a1.png",
+                      "--prompt", "What is in this image?", "--output", temp / to, "--force-answer", "It is [SEG].",
+                      "--dump", temp / (to + ".safetensors"), "--dtype", "fp32"});
+    CAPTURE(run.err);
+    REQUIRE(run.exit_code == 0);
+    return read_archive(temp / (to + ".safetensors"));
+  };
+  const TensorArchive exact = answer(model, "exact");
+  const std::vector<std::pair<std::string, double>> bounds{{"int8", 0.02}, {"int4", 0.2}};
+  for (const auto& [format, bound] : bounds) {
+    CAPTURE(format);
+    const fs::path narrow = temp / format;
+    REQUIRE(lisa_program({"convert", model, "--output", narrow, "--head-weights", format}).exit_code == 0);
+    for (const auto& [name, tensor] : tensors_of(narrow)) {
+      CAPTURE(name);
+      if (name == "lm_head.weight")
+        CHECK((tensor.scalar_type() == at::kByte));
+      else
+        CHECK(at::equal(tensor, before.at(name)));
+    }
+    const TensorArchive rounded = answer(narrow, "rounded-" + format);
+    const auto difference = [&](const char* name) {
+      const at::Tensor& expected = exact.tensors.at(name).value;
+      return rounded.tensors.at(name).value.sub(expected).norm().item<double>() / expected.norm().item<double>();
+    };
+    CHECK(difference("last_step_logits") > 1e-5);
+    CHECK(difference("last_step_logits") < bound);
+    CHECK(difference("last_hidden_states") == 0);
+  }
+}
+
 TEST_CASE("convert --image-encoder-weights holds SAM's linear layers in 8 bits, but those of its last two blocks") {
   const TempDir temp;
   const auto before = tensors_of(model);

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 
+#include "lisa/cpu/avx512_lanes.hpp"
 #include "lisa/cpu/bfloat16.hpp"
 
 #if defined(__x86_64__)
@@ -34,16 +35,6 @@ inline constexpr std::int64_t line_lanes = 16;
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline __m512 larger(__m512 a,
                                                                                                           __m512 b) {
   return _mm512_maskz_max_ps(0xffff, a, b);
-}
-
-/// Sum of all lanes.
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline float sum_of_lanes(
-    __m512 v) {
-  v = _mm512_add_ps(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0x4e));
-  v = _mm512_add_ps(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0xb1));
-  v = _mm512_add_ps(v, _mm512_maskz_permute_ps(0xffff, v, 0x4e));
-  v = _mm512_add_ps(v, _mm512_maskz_permute_ps(0xffff, v, 0xb1));
-  return _mm512_cvtss_f32(v);
 }
 
 /// Largest of all lanes.
@@ -101,36 +92,6 @@ struct AttentionElement<float> {
     return _mm512_maskz_scalef_ps(0xffff, p, x);
   }
 };
-
-/// Transposes 16 x 16 lanes: lane i of line k becomes lane k of line i.
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline void transpose_lanes(
-    __m512i (&r)[16]) {
-  __m512i t[16];
-#pragma GCC unroll 8
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_maskz_unpacklo_epi32(0xffff, r[i], r[i + 1]);
-    t[i + 1] = _mm512_maskz_unpackhi_epi32(0xffff, r[i], r[i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 16; i += 4) {
-    r[i] = _mm512_maskz_unpacklo_epi64(0xff, t[i], t[i + 2]);
-    r[i + 1] = _mm512_maskz_unpackhi_epi64(0xff, t[i], t[i + 2]);
-    r[i + 2] = _mm512_maskz_unpacklo_epi64(0xff, t[i + 1], t[i + 3]);
-    r[i + 3] = _mm512_maskz_unpackhi_epi64(0xff, t[i + 1], t[i + 3]);
-  }
-#pragma GCC unroll 2
-  for (int i = 0; i < 16; i += 8)
-#pragma GCC unroll 4
-    for (int j = i; j < i + 4; ++j) {
-      t[j] = _mm512_maskz_shuffle_i32x4(0xffff, r[j], r[j + 4], 0x88);
-      t[j + 4] = _mm512_maskz_shuffle_i32x4(0xffff, r[j], r[j + 4], 0xdd);
-    }
-#pragma GCC unroll 8
-  for (int j = 0; j < 8; ++j) {
-    r[j] = _mm512_maskz_shuffle_i32x4(0xffff, t[j], t[j + 8], 0x88);
-    r[j + 8] = _mm512_maskz_shuffle_i32x4(0xffff, t[j], t[j + 8], 0xdd);
-  }
-}
 
 }  // namespace lisa::cpu::detail
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "lisa/cpu/avx2_lanes.hpp"
+#include "lisa/cpu/bf16_product.hpp"
 #include "lisa/cpu/bfloat16.hpp"
 #include "lisa/cpu/processor.hpp"
 
@@ -85,23 +86,16 @@ __attribute__((target("avx2,fma"))) inline float bf16_dot_avx2(const Bf16Bits* a
   return nullptr;
 }
 
-/// y = x W^T + b for few rows x: every weight is read once, in the order of memory, so that a mapped file's weights are
-/// used as they lie in it.
-struct Bf16Gemv {
-  const Bf16Bits* x;       // [rows, inner]
-  const Bf16Bits* weight;  // [columns, inner]
-  const Bf16Bits* bias;    // [columns], nullptr for none
-  Bf16Bits* y;             // [rows, columns]
-  std::int64_t rows, inner, columns;
-
-  /// Computes the columns [begin, end). Sums are fp32 and rounded to bf16 once, after the bias.
-  void run(Bf16Dot dot, std::int64_t begin, std::int64_t end) const {
-    for (std::int64_t column = begin; column < end; ++column) {
-      const float shift = bias == nullptr ? 0.0F : to_float(bias[column]);
-      for (std::int64_t row = 0; row < rows; ++row)
-        y[row * columns + column] = to_bf16(dot(weight + column * inner, x + row * inner, inner) + shift);
-    }
+/// Computes the columns [begin, end) of a product of few rows: every weight is read once, in the order of memory, so
+/// that a mapped file's weights are used as they lie in it.
+inline void bf16_gemv(const Bf16Product& product, Bf16Dot dot, std::int64_t begin, std::int64_t end) {
+  const std::int64_t inner = product.inner;
+  for (std::int64_t column = begin; column < end; ++column) {
+    const float shift = product.bias == nullptr ? 0.0F : to_float(product.bias[column]);
+    for (std::int64_t row = 0; row < product.rows; ++row)
+      product.y[row * product.columns + column] =
+          to_bf16(dot(product.weight + column * inner, product.x + row * inner, inner) + shift);
   }
-};
+}
 
 }  // namespace lisa::cpu

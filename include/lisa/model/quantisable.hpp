@@ -10,11 +10,16 @@
 namespace lisa {
 
 /// Whether a parameter is a projection inside a block of the language model, which may be held in 8 or 4 bits: 96 % of
-/// LISA-7B's language model. Embeddings, norms and head stay.
+/// LISA-7B's language model.
 /// @param name canonical
 [[nodiscard]] inline bool is_llm_projection(std::string_view name) {
   return name.starts_with("model.layers.") && name.ends_with("_proj.weight");
 }
+
+/// Whether a parameter is the language model's output layer, which may be held in 8 or 4 bits where that is asked for:
+/// at every token it is read as a whole. Embeddings, of which a token reads a row, and norms stay.
+/// @param name canonical
+[[nodiscard]] inline bool is_llm_head(std::string_view name) { return name == "lm_head.weight"; }
 
 /// Whether a parameter is one of the four linear layers inside a block of SAM's image encoder, which may be held in 8
 /// bits. Patches, positions and the neck stay, as does the mask decoder: the masks hang on them.
@@ -49,7 +54,8 @@ inline constexpr dim image_encoder_kept_blocks = 2;
 [[nodiscard]] inline bool fits_quantised(std::string_view name, const Shape& shape, const Shape& found) {
   if (shape.size() != 2 || found.size() != 2 || found[0] != shape[0]) return false;
   const auto format = format_of(found[1], shape[1]);
-  return format && (is_llm_projection(name) || (is_image_encoder_linear(name) && *format == WeightFormat::int8_row));
+  return format && (is_llm_projection(name) || is_llm_head(name) ||
+                    (is_image_encoder_linear(name) && *format == WeightFormat::int8_row));
 }
 
 }  // namespace lisa

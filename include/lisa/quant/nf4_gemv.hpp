@@ -80,7 +80,7 @@ template <int Count>
   if (const std::int64_t left = m.in - begin; left > 0)
     add_nf4_group<Count>(m, row, begin, left > nibble_run ? 2 : 1, left, levels, x, sums);
 #pragma GCC unroll 4
-  for (int n = 0; n < Count; ++n) y[n] = sum_of_16(sums[n]);
+  for (int n = 0; n < Count; ++n) y[n] = cpu::sum_of_lanes(sums[n]);
 }
 
 }  // namespace detail

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "lisa/cpu/avx512_lanes.hpp"
 #include "lisa/cpu/bfloat16.hpp"
 #include "lisa/cpu/processor.hpp"
 #include "lisa/quant/quantised_gemv.hpp"
@@ -51,36 +52,6 @@ void quantised_gemm_portable(const QuantisedMatrix& m, const QuantisedRows& x, s
 
 namespace detail {
 
-/// Transposes 16 x 16 values of 32 bits, a row in each vector.
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline void transpose_16(__m512i (&r)[16]) {
-  constexpr __mmask16 all = 0xffff;
-  constexpr __mmask8 all_pairs = 0xff;
-  __m512i t[16], u[16];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) {
-    t[2 * i] = _mm512_maskz_unpacklo_epi32(all, r[2 * i], r[2 * i + 1]);
-    t[2 * i + 1] = _mm512_maskz_unpackhi_epi32(all, r[2 * i], r[2 * i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int g = 0; g < 16; g += 4) {
-    u[g] = _mm512_maskz_unpacklo_epi64(all_pairs, t[g], t[g + 2]);
-    u[g + 1] = _mm512_maskz_unpackhi_epi64(all_pairs, t[g], t[g + 2]);
-    u[g + 2] = _mm512_maskz_unpacklo_epi64(all_pairs, t[g + 1], t[g + 3]);
-    u[g + 3] = _mm512_maskz_unpackhi_epi64(all_pairs, t[g + 1], t[g + 3]);
-  }
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {
-    const __m512i even_low = _mm512_maskz_shuffle_i32x4(all, u[j], u[4 + j], 0x88);
-    const __m512i even_high = _mm512_maskz_shuffle_i32x4(all, u[8 + j], u[12 + j], 0x88);
-    const __m512i odd_low = _mm512_maskz_shuffle_i32x4(all, u[j], u[4 + j], 0xdd);
-    const __m512i odd_high = _mm512_maskz_shuffle_i32x4(all, u[8 + j], u[12 + j], 0xdd);
-    r[j] = _mm512_maskz_shuffle_i32x4(all, even_low, even_high, 0x88);
-    r[4 + j] = _mm512_maskz_shuffle_i32x4(all, odd_low, odd_high, 0x88);
-    r[8 + j] = _mm512_maskz_shuffle_i32x4(all, even_low, even_high, 0xdd);
-    r[12 + j] = _mm512_maskz_shuffle_i32x4(all, odd_low, odd_high, 0xdd);
-  }
-}
-
 /// Weights of 64 columns as the product takes them: unsigned, four inputs of each of 16 columns in a vector. A group of
 /// int8, or a block of 16 groups of int4 with their scales.
 struct PackedWeights {
@@ -103,7 +74,7 @@ struct PackedWeights {
         const std::int64_t column = begin + v * 16 + c;
         rows[c] = column < end ? _mm512_maskz_loadu_epi8(mask, m.values(column) + first + i) : _mm512_setzero_si512();
       }
-      transpose_16(rows);
+      cpu::transpose_lanes(rows);
 #pragma GCC unroll 16
       for (int k = 0; k < 16; ++k) to.quads[i / 4 + k][v] = _mm512_xor_si512(rows[k], offset);
     }
@@ -126,7 +97,7 @@ template <WeightFormat Format>
         rows[c] = column < end ? _mm512_maskz_loadu_epi32(mask, m.values(column) + first / 2 + i * runs * 4)
                                : _mm512_setzero_si512();
       }
-      transpose_16(rows);
+      cpu::transpose_lanes(rows);
 #pragma GCC unroll 16
       for (int run = 0; run < 16; ++run) {
         to.quads[run * quads_of_run + i][v] = _mm512_and_si512(rows[run], low_half);
@@ -140,7 +111,7 @@ template <WeightFormat Format>
       rows[c] = column < end ? _mm512_castps_si512(int4_scales<Format>(m.scales(column), first / nibble_run, mask))
                              : _mm512_setzero_si512();
     }
-    transpose_16(rows);
+    cpu::transpose_lanes(rows);
 #pragma GCC unroll 16
     for (int run = 0; run < 16; ++run) to.scales[run][v] = _mm512_castsi512_ps(rows[run]);
   }
@@ -231,25 +202,6 @@ template <WeightFormat Format>
   }
 }
 
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline void store_rounded(float* to,
-                                                                                                    __mmask16 mask,
-                                                                                                    __m512 values) {
-  _mm512_mask_storeu_ps(to, mask, values);
-}
-
-/// To nearest, ties to even; every NaN becomes the quiet one, as `cpu::to_bf16`.
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline void store_rounded(cpu::Bf16Bits* to,
-                                                                                                    __mmask16 mask,
-                                                                                                    __m512 values) {
-  const __m512i bits = _mm512_castps_si512(values);
-  const __m512i odd = _mm512_and_si512(_mm512_maskz_srli_epi32(0xffff, bits, 16), _mm512_set1_epi32(1));
-  const __m512i raised = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-  const __m512i rounded =
-      _mm512_mask_mov_epi32(_mm512_maskz_srli_epi32(0xffff, raised, 16),
-                            _mm512_cmp_ps_mask(values, values, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc0));
-  _mm256_mask_storeu_epi16(to, mask, _mm512_maskz_cvtepi32_epi16(0xffff, rounded));
-}
-
 /// The sums [rows, gemm_columns] of the columns [begin, end), scaled where int8 has a scale for each, and with a bias.
 template <class Element>
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq")]] void write_sums(const QuantisedMatrix& m, const float* sums,
@@ -269,7 +221,7 @@ template <class Element>
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) {
       const __m512 sum = _mm512_loadu_ps(sums + row * gemm_columns + v * 16);
-      store_rounded(y + row * m.out + begin + v * 16, masks[v], _mm512_fmadd_ps(sum, scales[v], shifts[v]));
+      cpu::store_rounded(y + row * m.out + begin + v * 16, masks[v], _mm512_fmadd_ps(sum, scales[v], shifts[v]));
     }
 }
 

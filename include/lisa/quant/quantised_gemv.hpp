@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "lisa/cpu/avx512_lanes.hpp"
 #include "lisa/cpu/processor.hpp"
 #include "lisa/quant/quantised_avx2.hpp"
 #include "lisa/quant/quantised_inputs.hpp"
@@ -39,14 +40,6 @@ inline void quantised_dot_portable(const QuantisedMatrix& m, std::int64_t row, c
 #if defined(__x86_64__)
 
 namespace detail {
-
-[[gnu::target("avx512f,avx512dq"), gnu::always_inline]] inline float sum_of_16(__m512 v) {
-  v = _mm512_add_ps(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0x4e));
-  v = _mm512_add_ps(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0xb1));
-  v = _mm512_add_ps(v, _mm512_maskz_permute_ps(0xffff, v, 0x4e));
-  v = _mm512_add_ps(v, _mm512_maskz_permute_ps(0xffff, v, 0xb1));
-  return _mm512_cvtss_f32(v);
-}
 
 template <int Count>
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void int8_dots(const QuantisedMatrix& m,
@@ -89,7 +82,7 @@ template <int Count>
   const float scale = m.scale(row, 0);
 #pragma GCC unroll 4
   for (int n = 0; n < Count; ++n)
-    y[n] = scale * (sum_of_16(_mm512_add_ps(sums[0][n], sums[1][n])) - inputs[n].offset_sum);
+    y[n] = scale * (cpu::sum_of_lanes(_mm512_add_ps(sums[0][n], sums[1][n])) - inputs[n].offset_sum);
 }
 
 /// The scales of 16 runs of int4 beginning with run `first`; `mask` has the runs that exist.
@@ -104,10 +97,47 @@ template <WeightFormat Format>
     const __m512i index = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
     const auto groups =
         static_cast<__mmask8>((mask & 1) | (mask >> 4 & 1) << 1 | (mask >> 8 & 1) << 2 | (mask >> 12 & 1) << 3);
-    const __m128i packed = _mm_maskz_loadu_epi16(groups, scales + first / 4 * 2);
+    const __m128i packed =
+        mask == 0xffff ? _mm_loadu_si64(scales + first / 4 * 2) : _mm_maskz_loadu_epi16(groups, scales + first / 4 * 2);
     bits = _mm512_maskz_permutexvar_epi32(0xffff, index, _mm512_zextsi128_si512(_mm_cvtepu16_epi32(packed)));
   }
   return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, bits, 16));
+}
+
+/// Adds the products of `runs` runs of 32 int4 weights, at most 16, with the inputs from `begin` on. A constant 16 lets
+/// the compiler leave every mask away.
+template <WeightFormat Format, int Count>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"), gnu::always_inline]] inline void add_int4_runs(
+    const std::byte* values, const std::byte* scales, std::int64_t begin, std::int64_t runs,
+    const QuantisedInputs* inputs, __m512 (&sums)[Count]) {
+  const __m512i low_half = _mm512_set1_epi8(15), high_half = _mm512_set1_epi8(static_cast<char>(0xf0));
+  const std::int64_t first = begin / nibble_run;
+  const auto mask = static_cast<__mmask16>((1U << runs) - 1);
+  __m512i low[Count], high[Count];
+#pragma GCC unroll 4
+  for (int n = 0; n < Count; ++n) {
+    low[n] = _mm512_loadu_si512(inputs[n].offset.data() + first);
+    high[n] = _mm512_setzero_si512();
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const __m512i pairs = _mm512_maskz_loadu_epi32(mask, values + i * runs * 4);
+    const __m512i w_low = _mm512_and_si512(pairs, low_half), w_high = _mm512_and_si512(pairs, high_half);
+#pragma GCC unroll 4
+    for (int n = 0; n < Count; ++n) {
+      const std::int8_t* const x = inputs[n].values.data() + begin;
+      low[n] = _mm512_dpbusd_epi32(low[n], w_low, _mm512_loadu_si512(x + i * 64));
+      high[n] = _mm512_dpbusd_epi32(high[n], w_high, _mm512_loadu_si512(x + 256 + i * 64));
+    }
+  }
+  const __m512 scale = int4_scales<Format>(scales, first, mask);
+#pragma GCC unroll 4
+  for (int n = 0; n < Count; ++n) {
+    // The high halves stand for 16 times their value.
+    const __m512i dot = _mm512_add_epi32(low[n], _mm512_maskz_srai_epi32(0xffff, high[n], 4));
+    const __m512 both = _mm512_mul_ps(scale, _mm512_loadu_ps(inputs[n].scales.data() + first));
+    sums[n] = _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(0xffff, dot), both, sums[n]);
+  }
 }
 
 template <WeightFormat Format, int Count>
@@ -115,45 +145,19 @@ template <WeightFormat Format, int Count>
                                                                                        std::int64_t row,
                                                                                        const QuantisedInputs* inputs,
                                                                                        float* y) {
-  const std::byte* values = m.values(row);
+  const std::byte* const values = m.values(row);
   const std::byte* const scales = m.scales(row);
-  const __m512i low_half = _mm512_set1_epi8(15), high_half = _mm512_set1_epi8(static_cast<char>(0xf0));
   __m512 sums[Count];
 #pragma GCC unroll 4
   for (int n = 0; n < Count; ++n) sums[n] = _mm512_setzero_ps();
-  for (std::int64_t begin = 0; begin < m.in; begin += int4_block) {
-    const std::int64_t runs = std::min<std::int64_t>(16, (m.in - begin + nibble_run - 1) / nibble_run),
-                       first = begin / nibble_run;
-    const auto mask = static_cast<__mmask16>((1U << runs) - 1);
-    __m512i low[Count], high[Count];
+  std::int64_t begin = 0;
+  for (; begin + int4_block <= m.in; begin += int4_block)
+    add_int4_runs<Format, Count>(values + begin / 2, scales, begin, 16, inputs, sums);
+  if (begin < m.in)
+    add_int4_runs<Format, Count>(values + begin / 2, scales, begin, (m.in - begin + nibble_run - 1) / nibble_run,
+                                 inputs, sums);
 #pragma GCC unroll 4
-    for (int n = 0; n < Count; ++n) {
-      low[n] = _mm512_loadu_si512(inputs[n].offset.data() + first);
-      high[n] = _mm512_setzero_si512();
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-      const __m512i pairs = _mm512_maskz_loadu_epi32(mask, values + i * runs * 4);
-      const __m512i w_low = _mm512_and_si512(pairs, low_half), w_high = _mm512_and_si512(pairs, high_half);
-#pragma GCC unroll 4
-      for (int n = 0; n < Count; ++n) {
-        const std::int8_t* const x = inputs[n].values.data() + begin;
-        low[n] = _mm512_dpbusd_epi32(low[n], w_low, _mm512_loadu_si512(x + i * 64));
-        high[n] = _mm512_dpbusd_epi32(high[n], w_high, _mm512_loadu_si512(x + 256 + i * 64));
-      }
-    }
-    values += runs * 16;
-    const __m512 scale = int4_scales<Format>(scales, first, mask);
-#pragma GCC unroll 4
-    for (int n = 0; n < Count; ++n) {
-      // The high halves stand for 16 times their value.
-      const __m512i dot = _mm512_add_epi32(low[n], _mm512_maskz_srai_epi32(0xffff, high[n], 4));
-      const __m512 both = _mm512_mul_ps(scale, _mm512_loadu_ps(inputs[n].scales.data() + first));
-      sums[n] = _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(0xffff, dot), both, sums[n]);
-    }
-  }
-#pragma GCC unroll 4
-  for (int n = 0; n < Count; ++n) y[n] = sum_of_16(sums[n]);
+  for (int n = 0; n < Count; ++n) y[n] = cpu::sum_of_lanes(sums[n]);
 }
 
 template <int Count>

@@ -1,0 +1,75 @@
+#pragma once
+
+#include "lisa/cpu/bfloat16.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+/// What several kernels do with single AVX-512 registers.
+namespace lisa::cpu {
+
+// A function that uses AVX-512 needs no instruction that its callers may not use, or it would not be inlined into them.
+// The zeroing forms of some intrinsics stand where g++ 12 warns of an uninitialised value in the plain ones.
+
+/// Sum of all lanes.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline float sum_of_lanes(__m512 v) {
+  v = _mm512_add_ps(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0x4e));
+  v = _mm512_add_ps(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0xb1));
+  v = _mm512_add_ps(v, _mm512_maskz_permute_ps(0xffff, v, 0x4e));
+  v = _mm512_add_ps(v, _mm512_maskz_permute_ps(0xffff, v, 0xb1));
+  return _mm512_cvtss_f32(v);
+}
+
+/// Transposes 16 x 16 lanes of 32 bits: lane i of register k becomes lane k of register i.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline void transpose_lanes(
+    __m512i (&r)[16]) {
+  __m512i t[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_maskz_unpacklo_epi32(0xffff, r[i], r[i + 1]);
+    t[i + 1] = _mm512_maskz_unpackhi_epi32(0xffff, r[i], r[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    r[i] = _mm512_maskz_unpacklo_epi64(0xff, t[i], t[i + 2]);
+    r[i + 1] = _mm512_maskz_unpackhi_epi64(0xff, t[i], t[i + 2]);
+    r[i + 2] = _mm512_maskz_unpacklo_epi64(0xff, t[i + 1], t[i + 3]);
+    r[i + 3] = _mm512_maskz_unpackhi_epi64(0xff, t[i + 1], t[i + 3]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 16; i += 8)
+#pragma GCC unroll 4
+    for (int j = i; j < i + 4; ++j) {
+      t[j] = _mm512_maskz_shuffle_i32x4(0xffff, r[j], r[j + 4], 0x88);
+      t[j + 4] = _mm512_maskz_shuffle_i32x4(0xffff, r[j], r[j + 4], 0xdd);
+    }
+#pragma GCC unroll 8
+  for (int j = 0; j < 8; ++j) {
+    r[j] = _mm512_maskz_shuffle_i32x4(0xffff, t[j], t[j + 8], 0x88);
+    r[j + 8] = _mm512_maskz_shuffle_i32x4(0xffff, t[j], t[j + 8], 0xdd);
+  }
+}
+
+/// Stores the lanes of a mask.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline void store_rounded(float* to,
+                                                                                                    __mmask16 mask,
+                                                                                                    __m512 values) {
+  _mm512_mask_storeu_ps(to, mask, values);
+}
+
+/// To nearest, ties to even; every NaN becomes the quiet one, as `to_bf16`.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline void store_rounded(Bf16Bits* to,
+                                                                                                    __mmask16 mask,
+                                                                                                    __m512 values) {
+  const __m512i bits = _mm512_castps_si512(values);
+  const __m512i odd = _mm512_and_si512(_mm512_maskz_srli_epi32(0xffff, bits, 16), _mm512_set1_epi32(1));
+  const __m512i raised = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+  const __m512i rounded =
+      _mm512_mask_mov_epi32(_mm512_maskz_srli_epi32(0xffff, raised, 16),
+                            _mm512_cmp_ps_mask(values, values, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc0));
+  _mm256_mask_storeu_epi16(to, mask, _mm512_maskz_cvtepi32_epi16(0xffff, rounded));
+}
+
+}  // namespace lisa::cpu
+
+#endif
