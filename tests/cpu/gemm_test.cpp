@@ -16,30 +16,37 @@ using namespace lisa::cpu;
 
 namespace {
 
-std::vector<Bf16Bits> random_values(std::int64_t n, unsigned seed) {
+template <class Element>
+std::vector<Element> random_values(std::int64_t n, unsigned seed) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal;
-  std::vector<Bf16Bits> values;
-  for (std::int64_t i = 0; i < n; ++i) values.push_back(to_bf16(normal(random)));
+  std::vector<Element> values;
+  for (std::int64_t i = 0; i < n; ++i) values.push_back(rounded_to<Element>(normal(random)));
   return values;
 }
 
 /// The kernels that this processor can run.
-std::vector<std::pair<std::string, Bf16GemmKernel>> runnable() {
-  std::vector<std::pair<std::string, Bf16GemmKernel>> found;
+template <class Element>
+std::vector<std::pair<std::string, GemmKernel<Element>>> runnable() {
+  std::vector<std::pair<std::string, GemmKernel<Element>>> found;
 #if defined(__x86_64__)
-  if (has_avx512_bf16()) found.emplace_back("avx512_bf16", bf16_gemm_avx512);
+  if (has_avx512_bf16()) found.emplace_back("avx512", gemm_avx512<Element>);
 #endif
   return found;
 }
 
+/// What an element holds before it is computed.
+template <class Element>
+const Element untouched = rounded_to<Element>(1e30F);
+
 /// A product in allocations that are exactly as long as its operands: the sanitized build reports an element too many.
+template <class Element>
 struct Problem {
   Problem(std::int64_t rows, std::int64_t inner, std::int64_t columns, bool biased)
-      : x(random_values(rows * inner, 1)),
-        weight(random_values(columns * inner, 2)),
-        bias(random_values(biased ? columns : 0, 3)),
-        y(static_cast<std::size_t>(rows * columns), to_bf16(1e30F)),
+      : x(random_values<Element>(rows * inner, 1)),
+        weight(random_values<Element>(columns * inner, 2)),
+        bias(random_values<Element>(biased ? columns : 0, 3)),
+        y(static_cast<std::size_t>(rows * columns), untouched<Element>),
         product{x.data(), weight.data(), biased ? bias.data() : nullptr, y.data(), rows, inner, columns} {}
   Problem(const Problem&) = delete;
   Problem& operator=(const Problem&) = delete;
@@ -48,14 +55,16 @@ struct Problem {
     return to_float(y[static_cast<std::size_t>(row * product.columns + column)]);
   }
 
-  std::vector<Bf16Bits> x, weight, bias, y;
-  Bf16Product product;
+  std::vector<Element> x, weight, bias, y;
+  MatrixProduct<Element> product;
 };
 
 /// Whether every element is the sum in double precision, but for the roundings of fp32 sums and of the result.
-bool is_right(const Problem& problem) {
-  const Bf16Product& p = problem.product;
-  const auto value = [](const std::vector<Bf16Bits>& of, std::int64_t at) {
+template <class Element>
+bool is_right(const Problem<Element>& problem) {
+  const MatrixProduct<Element>& p = problem.product;
+  constexpr double rounding = sizeof(Element) == 2 ? 1.0 / 256 : 0;
+  const auto value = [](const std::vector<Element>& of, std::int64_t at) {
     return double{to_float(of[static_cast<std::size_t>(at)])};
   };
   for (std::int64_t row = 0; row < p.rows; ++row)
@@ -66,7 +75,7 @@ bool is_right(const Problem& problem) {
         sum += term;
         magnitude += std::abs(term);
       }
-      const double allowed = std::abs(sum) / 256 + magnitude * static_cast<double>(p.inner) * 6e-8;
+      const double allowed = std::abs(sum) * rounding + magnitude * static_cast<double>(p.inner) * 6e-8;
       if (!(std::abs(problem.found(row, column) - sum) <= allowed)) return false;
     }
   return true;
@@ -74,58 +83,61 @@ bool is_right(const Problem& problem) {
 
 }  // namespace
 
-TEST_CASE("every matrix product equals the sums in double precision, at awkward sizes") {
-  for (const auto& [name, kernel] : runnable()) {
+TEST_CASE_TEMPLATE("every matrix product equals the sums in double precision, at awkward sizes", Element, Bf16Bits,
+                   float) {
+  for (const auto& [name, kernel] : runnable<Element>()) {
     CAPTURE(name);
     for (const std::int64_t rows : {1, 2, 3, 4, 5, 6, 7, 11, 13, 18})
-      for (const std::int64_t inner : {2, 6, 30, 32, 34, 64, 98, 1022, 1024, 1026, 2050})
+      for (const std::int64_t inner : {1, 2, 6, 15, 30, 32, 33, 64, 98, 510, 513, 1022, 1024, 1026, 2050})
         for (const std::int64_t columns : {1, 15, 16, 17, 63, 64, 65, 130}) {
+          if (!gemm_takes<Element>(inner)) continue;
           CAPTURE(rows);
           CAPTURE(inner);
           CAPTURE(columns);
-          Problem problem(rows, inner, columns, (rows + columns) % 2 == 0);
+          Problem<Element> problem(rows, inner, columns, (rows + columns) % 2 == 0);
           kernel(problem.product, {0, rows, 0, columns});
           CHECK(is_right(problem));
         }
   }
 }
 
-TEST_CASE("more rows than are computed in turn") {
-  for (const auto& [name, kernel] : runnable())
+TEST_CASE_TEMPLATE("more rows than are computed in turn", Element, Bf16Bits, float) {
+  for (const auto& [name, kernel] : runnable<Element>())
     for (const std::int64_t inner : {6, 1030}) {
       CAPTURE(name);
       CAPTURE(inner);
-      Problem problem(775, inner, 70, true);
+      Problem<Element> problem(775, inner, 70, true);
       kernel(problem.product, {0, 775, 0, 70});
       CHECK(is_right(problem));
     }
 }
 
-TEST_CASE("parts of a matrix product can be computed in any order, and nothing outside of them is written") {
+TEST_CASE_TEMPLATE("parts of a matrix product can be computed in any order, and nothing outside of them is written",
+                   Element, Bf16Bits, float) {
   const std::int64_t rows = 23, inner = 1100, columns = 150;
-  for (const auto& [name, kernel] : runnable()) {
+  for (const auto& [name, kernel] : runnable<Element>()) {
     CAPTURE(name);
-    Problem whole(rows, inner, columns, true), pieces(rows, inner, columns, true);
+    Problem<Element> whole(rows, inner, columns, true), pieces(rows, inner, columns, true);
     kernel(whole.product, {0, rows, 0, columns});
     for (const GemmPart& part : {GemmPart{7, 23, 64, 150}, {0, 7, 0, 64}, {0, 7, 64, 150}, {7, 9, 0, 64}}) {
       kernel(pieces.product, part);
     }
     kernel(pieces.product, {9, 9, 0, 64});
     kernel(pieces.product, {9, 12, 64, 64});
-    CHECK(pieces.found(9, 0) == to_float(to_bf16(1e30F)));
-    CHECK(pieces.found(22, 63) == to_float(to_bf16(1e30F)));
+    CHECK(pieces.found(9, 0) == to_float(untouched<Element>));
+    CHECK(pieces.found(22, 63) == to_float(untouched<Element>));
     kernel(pieces.product, {9, 23, 0, 64});
     CHECK(pieces.y == whole.y);
   }
 }
 
-TEST_CASE("NaN and infinities in a matrix product stay in their rows and columns") {
+TEST_CASE_TEMPLATE("NaN and infinities in a matrix product stay in their rows and columns", Element, Bf16Bits, float) {
   const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
-  for (const auto& [name, kernel] : runnable()) {
+  for (const auto& [name, kernel] : runnable<Element>()) {
     CAPTURE(name);
-    Problem problem(8, 64, 20, false);
-    problem.x[3 * 64 + 5] = to_bf16(nan);
-    problem.weight[7 * 64 + 2] = to_bf16(infinity);
+    Problem<Element> problem(8, 64, 20, false);
+    problem.x[3 * 64 + 5] = rounded_to<Element>(nan);
+    problem.weight[7 * 64 + 2] = rounded_to<Element>(infinity);
     kernel(problem.product, {0, 8, 0, 20});
     for (std::int64_t row = 0; row < 8; ++row)
       for (std::int64_t column = 0; column < 20; ++column) {
@@ -137,9 +149,11 @@ TEST_CASE("NaN and infinities in a matrix product stay in their rows and columns
   }
 }
 
-TEST_CASE("kernels of matrix products take inputs by pairs") {
-  CHECK(bf16_gemm_takes(2));
-  CHECK(bf16_gemm_takes(4096));
-  CHECK(!bf16_gemm_takes(0));
-  CHECK(!bf16_gemm_takes(7));
+TEST_CASE("kernels of matrix products take inputs of 32 bits together") {
+  CHECK(gemm_takes<Bf16Bits>(2));
+  CHECK(gemm_takes<Bf16Bits>(4096));
+  CHECK(gemm_takes<float>(7));
+  CHECK(!gemm_takes<Bf16Bits>(0));
+  CHECK(!gemm_takes<Bf16Bits>(7));
+  CHECK(!gemm_takes<float>(0));
 }

@@ -89,7 +89,7 @@ TEST_CASE("a product's columns can be computed in any pieces") {
   for (const auto& [name, dot] : runnable()) {
     CAPTURE(name);
     std::vector<Bf16Bits> whole(rows * columns), pieces(rows * columns), plain(rows * columns);
-    Bf16Product product{x.data(), weight.data(), bias.data(), whole.data(), rows, inner, columns};
+    MatrixProduct<Bf16Bits> product{x.data(), weight.data(), bias.data(), whole.data(), rows, inner, columns};
     bf16_gemv(product, dot, 0, columns);
     product.y = pieces.data();
     for (const auto& [begin, end] : std::vector<std::pair<std::int64_t, std::int64_t>>{{7, 29}, {0, 1}, {1, 7}, {5, 5}})

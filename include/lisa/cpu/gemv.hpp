@@ -3,8 +3,8 @@
 #include <cstdint>
 
 #include "lisa/cpu/avx2_lanes.hpp"
-#include "lisa/cpu/bf16_product.hpp"
 #include "lisa/cpu/bfloat16.hpp"
+#include "lisa/cpu/matrix_product.hpp"
 #include "lisa/cpu/processor.hpp"
 
 #if defined(__x86_64__)
@@ -88,7 +88,7 @@ __attribute__((target("avx2,fma"))) inline float bf16_dot_avx2(const Bf16Bits* a
 
 /// Computes the columns [begin, end) of a product of few rows: every weight is read once, in the order of memory, so
 /// that a mapped file's weights are used as they lie in it.
-inline void bf16_gemv(const Bf16Product& product, Bf16Dot dot, std::int64_t begin, std::int64_t end) {
+inline void bf16_gemv(const MatrixProduct<Bf16Bits>& product, Bf16Dot dot, std::int64_t begin, std::int64_t end) {
   const std::int64_t inner = product.inner;
   for (std::int64_t column = begin; column < end; ++column) {
     const float shift = product.bias == nullptr ? 0.0F : to_float(product.bias[column]);

@@ -16,6 +16,9 @@ namespace lisa::cpu {
 /// Whether this processor has AVX-512 with products of bfloat16 pairs.
 [[nodiscard]] inline bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 
+/// Whether this processor has tiles for matrices of bfloat16 pairs.
+[[nodiscard]] inline bool has_amx_bf16() { return __builtin_cpu_supports("amx-bf16"); }
+
 /// Whether this processor has AVX-512 with sums of products of bytes.
 [[nodiscard]] inline bool has_avx512_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 

@@ -12,6 +12,7 @@
 #include "lisa/nn/layer_norm.hpp"
 #include "lisa/nn/layer_norm_2d.hpp"
 #include "lisa/nn/linear.hpp"
+#include "lisa/nn/linear_operator.hpp"
 #include "lisa/nn/parameter.hpp"
 #include "lisa/sam/encoding.hpp"
 #include "lisa/sam/fused_relative_attention.hpp"
@@ -143,7 +144,7 @@ struct SamNeck {
 
  private:
   [[nodiscard]] at::Tensor run(const at::Tensor& x) const {
-    const at::Tensor narrow = norm1.forward(aten::linear(x, reduce.flatten(1)));  // [B, g, g, prompt_dim]
+    const at::Tensor narrow = norm1.forward(apply_linear(x, reduce.flatten(1)));  // [B, g, g, prompt_dim]
     const at::Tensor mixed = aten::conv2d(narrow.permute({0, 3, 1, 2}), mix, {}, /*stride=*/1, /*padding=*/1);
     return norm2.forward(mixed.permute({0, 2, 3, 1}).contiguous()).permute({0, 3, 1, 2});
   }
@@ -219,7 +220,7 @@ struct SamImageEncoder {
                                    .unflatten(2, {grid(C), C.patch})
                                    .permute({0, 2, 4, 1, 3, 5})
                                    .flatten(3);  // [B, g, g, 3 * patch * patch]
-    return aten::linear(patches, patch_weight.flatten(1), patch_bias).add(pos_embed);
+    return apply_linear(patches, patch_weight.flatten(1), patch_bias).add(pos_embed);
   }
 };
 

@@ -12,6 +12,7 @@
 #include "lisa/nn/expect_shape.hpp"
 #include "lisa/nn/in_place.hpp"
 #include "lisa/nn/layer_norm_2d.hpp"
+#include "lisa/nn/linear_operator.hpp"
 #include "lisa/nn/mlp.hpp"
 #include "lisa/nn/parameter.hpp"
 #include "lisa/sam/prompt_encoder.hpp"
@@ -146,7 +147,7 @@ struct SamMaskDecoder {
   static at::Tensor quadruple(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
     const dim out = weight.size(1);
     const at::Tensor matrix = weight.permute({2, 3, 1, 0}).reshape({4 * out, weight.size(0)});
-    return aten::linear(x, matrix, bias.repeat({4})).unflatten(-1, {4, out});
+    return apply_linear(x, matrix, bias.repeat({4})).unflatten(-1, {4, out});
   }
 
   /// Upscales the image tokens 4 times and takes each mask's product with its hypernetwork. Pixels stay grouped by the
