@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -8,6 +9,7 @@
 #include "lisa/cpu/avx512_lanes.hpp"
 #include "lisa/cpu/bfloat16.hpp"
 #include "lisa/cpu/matrix_product.hpp"
+#include "lisa/cpu/next_weights.hpp"
 #include "lisa/cpu/processor.hpp"
 
 #if defined(__x86_64__)
@@ -112,22 +114,6 @@ template <class Element>
     asm("vfmadd231ps %2, %1, %0" : "+v"(sums) : "v"(weights), "v"(inputs));
 }
 
-/// Weights that are to be packed next, which are brought nearer while others are multiplied: up to 16 rows of the
-/// matrix, one line of 64 bytes at a time.
-template <class Element>
-struct NextWeights {
-  static constexpr std::int64_t most_columns = 16, inputs_of_line = 16 * elements_of_lane<Element>;
-
-  const Element* weight = nullptr;
-  std::int64_t stride = 0, columns = 0, inputs = 0;
-
-  /// One line in each of the 16 steps through a line's lanes: its own in each row.
-  [[gnu::always_inline]] void fetch(std::int64_t step) const {
-    const std::int64_t column = step % most_columns, input = step / most_columns * inputs_of_line;
-    if (column < columns && input < inputs) __builtin_prefetch(weight + column * stride + input);
-  }
-};
-
 /// Where the sums of some rows with a panel come from and go to.
 template <class Element>
 struct TileSums {
@@ -139,13 +125,13 @@ struct TileSums {
   const __mmask16* exists;  ///< which of the panel's columns do, for each register
 };
 
-/// Adds the products of `Rows` rows with `steps` steps of a panel. @param x the first row's first input
+/// Adds the products of `Rows` rows with `steps` steps of a panel. Not inlined: amid other loops GCC 12 keeps the sums
+/// in memory, which halves the speed.
+/// @param x the first row's first input
 template <int Rows, class Element>
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]] void add_panel(const WeightPanel<Element>& panel,
-                                                                                const Element* x, std::int64_t x_stride,
-                                                                                std::int64_t steps,
-                                                                                const TileSums<Element>& at,
-                                                                                const NextWeights<Element>& next) {
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::noinline]] void add_panel(
+    const WeightPanel<Element>& panel, const Element* x, std::int64_t x_stride, std::int64_t steps,
+    const TileSums<Element>& at, const NextWeights& next) {
   constexpr int registers = WeightPanel<Element>::registers;
   __m512 sums[Rows][registers];
 #pragma GCC unroll 6
@@ -183,23 +169,16 @@ template <int Rows, class Element>
 template <class Element>
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]] void add_panel_to_all(
     const WeightPanel<Element>& panel, const Element* x, std::int64_t x_stride, std::int64_t steps, std::int64_t rows,
-    TileSums<Element> at, const NextWeights<Element>& next) {
+    TileSums<Element> at, const NextWeights& next) {
   constexpr std::int64_t tile = 6;  // 24 sums, four weights and an input leave registers to spare
   const std::int64_t tiles = (rows + tile - 1) / tile;
-  NextWeights<Element> share = next;
-  const auto take_share = [&](std::int64_t number) {
-    const std::int64_t begin = next.columns * number / tiles;
-    share.weight = next.weight + begin * next.stride;
-    share.columns = std::min(NextWeights<Element>::most_columns, next.columns * (number + 1) / tiles - begin);
-  };
   for (std::int64_t number = 0; number < rows / tile; ++number) {
-    take_share(number);
-    add_panel<tile>(panel, x, x_stride, steps, at, share);
+    add_panel<tile>(panel, x, x_stride, steps, at, next.share(number, tiles));
     x += tile * x_stride;
     at.partial += tile * gemm_columns;
     at.y += tile * at.y_stride;
   }
-  if (rows % tile != 0) take_share(tiles - 1);
+  const NextWeights share = next.share(tiles - 1, tiles);
   switch (rows % tile) {
     case 1:
       return add_panel<1>(panel, x, x_stride, steps, at, share);
@@ -219,13 +198,15 @@ template <class Element>
 /// The weights of the panel that is packed behind `place`, in a part that ends with the column `end`; none behind the
 /// last one.
 template <class Element>
-[[nodiscard]] NextWeights<Element> weights_behind(const MatrixProduct<Element>& product, const PanelPlace& place,
-                                                  std::int64_t end) {
+[[nodiscard]] NextWeights weights_behind(const MatrixProduct<Element>& product, const PanelPlace& place,
+                                         std::int64_t end) {
   const bool same_columns = place.first + place.count < product.inner;
   const std::int64_t begin = same_columns ? place.begin : place.end;
   const PanelPlace next = panel_place(product, begin, end, same_columns ? place.first + place.count : 0);
   if (next.end <= next.begin) return {};
-  return {product.weight + next.begin * product.inner + next.first, product.inner, next.end - next.begin, next.count};
+  constexpr std::int64_t size = sizeof(Element);
+  return {reinterpret_cast<const std::byte*>(product.weight + next.begin * product.inner + next.first),
+          product.inner * size, next.end - next.begin, next.count * size};
 }
 
 /// Some rows of up to 64 columns of a part, all inputs.
@@ -258,7 +239,7 @@ template <class Element>
     sums.last = first + place.count == product.inner;
     add_panel_to_all(*panels, product.x + part.first_row * product.inner + first, product.inner,
                      place.count / elements_of_lane<Element>, part.end_row - part.first_row, sums,
-                     packed ? NextWeights<Element>{} : weights_behind(product, place, part.end_column));
+                     packed ? NextWeights{} : weights_behind(product, place, part.end_column));
   }
 }
 

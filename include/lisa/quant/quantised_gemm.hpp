@@ -8,6 +8,7 @@
 
 #include "lisa/cpu/avx512_lanes.hpp"
 #include "lisa/cpu/bfloat16.hpp"
+#include "lisa/cpu/next_weights.hpp"
 #include "lisa/cpu/processor.hpp"
 #include "lisa/quant/quantised_gemv.hpp"
 #include "lisa/quant/quantised_matrix.hpp"
@@ -125,11 +126,12 @@ template <WeightFormat Format>
 }
 
 /// Adds the products of `Rows` rows with the weights of one group, `quads` of four inputs, to sums [Rows, 64].
+/// Not inlined: amid other loops GCC 12 keeps the sums in memory, which halves the speed.
 /// @param weight_scales of the group's columns, for formats that have a scale for each group
 template <int Rows, std::int64_t Group, bool ScaledWeights>
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void add_group(
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"), gnu::noinline]] inline void add_group(
     const __m512i (*weights)[PackedWeights::vectors_of_quad], const __m512* weight_scales, const QuantisedRows& x,
-    std::int64_t g, std::int64_t row, std::int64_t quads, float* sums) {
+    std::int64_t g, std::int64_t row, std::int64_t quads, float* sums, const cpu::NextWeights& next) {
   constexpr int vectors = PackedWeights::vectors_of_quad;
   const std::int8_t* const inputs = x.values_of(g, row);
   __m512i dots[Rows][vectors];
@@ -138,6 +140,7 @@ template <int Rows, std::int64_t Group, bool ScaledWeights>
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) dots[r][v] = _mm512_set1_epi32(x.offsets[x.place(g, row + r)]);
   for (std::int64_t k = 0; k < quads; ++k) {
+    next.fetch(k);
     __m512i w[vectors];
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) w[v] = weights[k][v];
@@ -163,20 +166,31 @@ template <int Rows, std::int64_t Group, bool ScaledWeights>
   }
 }
 
-/// The same for all rows.
+/// The same for all rows, each tile of them beside a share of the next weights.
 template <std::int64_t Group, bool ScaledWeights>
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void add_group_to_all(
     const __m512i (*weights)[PackedWeights::vectors_of_quad], const __m512* weight_scales, const QuantisedRows& x,
-    std::int64_t g, float* sums) {
+    std::int64_t g, float* sums, const cpu::NextWeights& next) {
   constexpr std::int64_t tile = 6;  // 24 sums, four weights and an input leave registers to spare
-  const std::int64_t quads = (x.count(g) + 3) / 4;
+  const std::int64_t quads = (x.count(g) + 3) / 4, tiles = std::max<std::int64_t>(1, x.rows / tile);
   std::int64_t row = 0;
   for (; row + tile <= x.rows; row += tile)
-    add_group<tile, Group, ScaledWeights>(weights, weight_scales, x, g, row, quads, sums + row * gemm_columns);
+    add_group<tile, Group, ScaledWeights>(weights, weight_scales, x, g, row, quads, sums + row * gemm_columns,
+                                          next.share(row / tile, tiles));
   for (; row + 2 <= x.rows; row += 2)
-    add_group<2, Group, ScaledWeights>(weights, weight_scales, x, g, row, quads, sums + row * gemm_columns);
+    add_group<2, Group, ScaledWeights>(weights, weight_scales, x, g, row, quads, sums + row * gemm_columns, {});
   if (row < x.rows)
-    add_group<1, Group, ScaledWeights>(weights, weight_scales, x, g, row, quads, sums + row * gemm_columns);
+    add_group<1, Group, ScaledWeights>(weights, weight_scales, x, g, row, quads, sums + row * gemm_columns, {});
+}
+
+/// Values that are multiplied behind those of the columns up to `end`, `bytes` of each from `first` on: of the same
+/// columns from `begin` on, or where they have no more, the beginnings of the next 64.
+[[nodiscard]] inline cpu::NextWeights values_behind(const QuantisedMatrix& m, std::int64_t begin, std::int64_t end,
+                                                    std::int64_t first, std::int64_t bytes) {
+  const std::int64_t of_row = value_bytes(m.format, m.in);
+  if (first < of_row) return {m.values(begin) + first, of_row, end - begin, std::min(bytes, of_row - first)};
+  const std::int64_t columns = std::min(m.out - end, end - begin);
+  return columns > 0 ? cpu::NextWeights{m.values(end), of_row, columns, std::min(bytes, of_row)} : cpu::NextWeights{};
 }
 
 template <WeightFormat Format>
@@ -186,9 +200,15 @@ template <WeightFormat Format>
   for (std::int64_t first = 0; first < x.in; first += int4_block) {
     const std::int64_t runs = (std::min(int4_block, x.in - first) + nibble_run - 1) / nibble_run;
     pack_int4<Format>(m, begin, end, first, runs, packed);
-    for (std::int64_t run = 0; run < runs; ++run)
+    const cpu::NextWeights next = values_behind(m, begin, end, (first + int4_block) / 2, int4_block / 2);
+    for (std::int64_t run = 0; run < runs; ++run) {
+      // A quarter of the columns and one of their lines: with its 16 runs the block brings all of the next one.
+      cpu::NextWeights part = next.share(run / 4, 4);
+      part.first += run % 4 * cpu::NextWeights::line;
+      part.bytes = std::clamp<std::int64_t>(part.bytes - run % 4 * cpu::NextWeights::line, 0, cpu::NextWeights::line);
       add_group_to_all<nibble_run, true>(packed.quads + run * (nibble_run / 4), packed.scales[run], x,
-                                         first / nibble_run + run, sums);
+                                         first / nibble_run + run, sums, part);
+    }
   }
 }
 
@@ -198,7 +218,8 @@ template <WeightFormat Format>
   PackedWeights packed;
   for (std::int64_t g = 0; g < x.groups(); ++g) {
     pack_int8(m, begin, end, g * x.group, x.count(g), packed);
-    add_group_to_all<QuantisedRows::int8_group, false>(packed.quads, nullptr, x, g, sums);
+    add_group_to_all<QuantisedRows::int8_group, false>(packed.quads, nullptr, x, g, sums,
+                                                       values_behind(m, begin, end, (g + 1) * x.group, x.group));
   }
 }
 
