@@ -50,6 +50,16 @@ namespace lisa::cpu {
   }
 }
 
+/// Each lane as the nearest bf16 value, ties to even; every NaN becomes the quiet one, as `to_bf16`.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline __m512 rounded_lanes(__m512 values) {
+  const __m512i bits = _mm512_castps_si512(values);
+  const __m512i odd = _mm512_and_si512(_mm512_maskz_srli_epi32(0xffff, bits, 16), _mm512_set1_epi32(1));
+  const __m512i raised = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+  const __m512i rounded = _mm512_and_si512(raised, _mm512_set1_epi32(static_cast<int>(0xffff0000U)));
+  return _mm512_castsi512_ps(
+      _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(values, values, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc00000)));
+}
+
 /// Stores the lanes of a mask.
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline void store_rounded(float* to,
                                                                                                     __mmask16 mask,
@@ -57,17 +67,12 @@ namespace lisa::cpu {
   _mm512_mask_storeu_ps(to, mask, values);
 }
 
-/// To nearest, ties to even; every NaN becomes the quiet one, as `to_bf16`.
+/// Stores the lanes of a mask as `rounded_lanes` gives them.
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline void store_rounded(Bf16Bits* to,
                                                                                                     __mmask16 mask,
                                                                                                     __m512 values) {
-  const __m512i bits = _mm512_castps_si512(values);
-  const __m512i odd = _mm512_and_si512(_mm512_maskz_srli_epi32(0xffff, bits, 16), _mm512_set1_epi32(1));
-  const __m512i raised = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-  const __m512i rounded =
-      _mm512_mask_mov_epi32(_mm512_maskz_srli_epi32(0xffff, raised, 16),
-                            _mm512_cmp_ps_mask(values, values, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc0));
-  _mm256_mask_storeu_epi16(to, mask, _mm512_maskz_cvtepi32_epi16(0xffff, rounded));
+  const __m512i upper = _mm512_maskz_srli_epi32(0xffff, _mm512_castps_si512(rounded_lanes(values)), 16);
+  _mm256_mask_storeu_epi16(to, mask, _mm512_maskz_cvtepi32_epi16(0xffff, upper));
 }
 
 }  // namespace lisa::cpu

@@ -44,8 +44,7 @@ struct SamDecoderAttention {
     const bool shared_keys = k.size(0) == 1 && batch > 1;
     // With shared keys the queries of all items become rows of one product, so that keys are not copied per item.
     if (shared_keys) q = q.transpose(0, 1).reshape({1, Heads, batch * rows, Inner / Heads});
-    const at::Tensor scores = q.matmul(k.transpose(-2, -1)).div_(std::sqrt(static_cast<double>(Inner / Heads)));
-    at::Tensor out = scores.softmax(-1).matmul(v);  // [B, Heads, T, Inner / Heads]
+    at::Tensor out = attend(q, k, v);  // [B, Heads, T, Inner / Heads]
     if (shared_keys) out = out.view({Heads, batch, rows, Inner / Heads}).transpose(0, 1);
     return out_proj.forward(out.transpose(1, 2).flatten(2));
   }
@@ -60,6 +59,15 @@ struct SamDecoderAttention {
 
  private:
   static at::Tensor heads(const at::Tensor& t) { return t.unflatten(2, {Heads, Inner / Heads}).transpose(1, 2); }
+
+  /// q [B, Heads, Tq, w], k and v [B, Heads, Tk, w] -> [B, Heads, Tq, w].
+  static at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+    const double scale = std::sqrt(static_cast<double>(Inner / Heads));
+    if (k.size(2) * 8 > q.size(2)) return q.matmul(k.transpose(-2, -1)).div_(scale).softmax(-1).matmul(v);
+    // A pixel sees a handful of tokens: with the pixels innermost, whole registers of them take each step together.
+    const at::Tensor weights = k.matmul(q.transpose(-2, -1)).div_(scale).softmax(-2);  // [B, Heads, Tk, Tq]
+    return weights.transpose(-2, -1).matmul(v);
+  }
 };
 
 /// The prompt's tokens and the image's tokens, which attend to each other.
