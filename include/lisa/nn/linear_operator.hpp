@@ -6,12 +6,14 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
 #include "lisa/cpu/gemv.hpp"
 #include "lisa/cpu/own_kernels.hpp"
+#include "lisa/gpu/gemv.hpp"
 #include "lisa/nn/quantised_linear.hpp"
 
 namespace lisa {
@@ -68,6 +70,7 @@ inline constexpr dim gemv_rows = 4;
   if (is_quantised(weight)) return quantised_linear(x, weight, bias);
   static const cpu::Bf16Dot dot = cpu::own_kernels_enabled() ? cpu::find_bf16_dot() : nullptr;
   if (dot != nullptr && detail::is_gemv(x, weight, bias)) return detail::gemv(dot, x, weight, bias);
+  if (auto y = gpu::gemv(x, weight, bias)) return *std::move(y);
   return aten::linear(x, weight, bias);
 }
 
