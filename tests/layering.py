@@ -27,7 +27,7 @@ ALLOWED = {
     "vision": {"base", "config", "nn", "cpu", "quant", "gpu", "aten"},
     "sam": {"base", "config", "nn", "cpu", "quant", "gpu", "aten"},
     "text": {"base", "config", "files"},
-    "image": {"base", "config", "files", "aten"},
+    "image": {"base", "config", "files", "aten", "gpu"},
     "checkpoint": {"base", "config", "files"},
     "model": {"base", "files", "config", "cpu", "gpu", "aten", "quant", "nn", "llm", "vision", "sam", "text", "image",
               "checkpoint"},

@@ -77,6 +77,7 @@ inline void require_close(const std::string& what, double difference, double bou
 
 void bench_causal_attention();
 void bench_gemv();
+void bench_image_preprocess();
 void bench_mask_upsampling();
 void bench_relative_attention();
 void bench_rms_norm();

@@ -43,6 +43,7 @@ inline at::Tensor random_on_gpu(const Shape& shape, std::uint64_t seed, at::Scal
 
 void check_causal_attention(Checks& checks);
 void check_gemv(Checks& checks);
+void check_image_preprocess(Checks& checks);
 void check_mask_upsampling(Checks& checks);
 void check_relative_attention(Checks& checks);
 void check_rms_norm(Checks& checks);

@@ -44,6 +44,6 @@ TEST_CASE("every code of 4 bits is restored, and the weight stays as it was") {
     const at::Tensor weight = at::from_blob(matrix.bytes.data(), {1, row_bytes(format, 544)}, at::kByte);
     const at::Tensor found = dequantised_tensor(weight, format, 544, 0, 1);
     for (dim i = 0; i < 544; ++i) CHECK(found[0][i].item<float>() == matrix.view.value(0, i));
-    CHECK(matrix.bytes == before);
+    CHECK((matrix.bytes == before));
   }
 }

@@ -13,6 +13,7 @@
 #include "lisa/cuda/causal_attention.cuh"
 #include "lisa/cuda/gemv.cuh"
 #include "lisa/cuda/global_attention.cuh"
+#include "lisa/cuda/image_preprocess.cuh"
 #include "lisa/cuda/mask_upsample.cuh"
 #include "lisa/cuda/rms_norm.cuh"
 #include "lisa/cuda/window_attention.cuh"
@@ -24,6 +25,7 @@
 #include "lisa/cuda/attention_launchers.cuh"
 #include "lisa/cuda/causal_attention_launchers.cuh"
 #include "lisa/cuda/decode_launchers.cuh"
+#include "lisa/cuda/image_launchers.cuh"
 #include "lisa/cuda/mask_launchers.cuh"
 #endif
 

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <optional>
+#include <utility>
 
 #include "lisa/aten/operators.hpp"
 #include "lisa/gpu/kernel_choice.hpp"
@@ -55,16 +56,17 @@ template <class Element>
       weight.numel() == 0 || x.dim() == 0 || x.size(-1) != weight.numel() ||
       (added.defined() && added.sizes() != x.sizes()))
     return std::nullopt;
+  const bool bf16 = x.scalar_type() == at::kBFloat16;
+  if (!bf16 && x.scalar_type() != at::kHalf) return std::nullopt;
   RmsNormTensors tensors{.x = x.contiguous(), .added = {}, .weight = weight.contiguous(), .sum = {}, .out = {}};
   tensors.out = aten::empty(x.sizes(), x.options());
   if (added.defined()) {
     tensors.added = added.contiguous();
     tensors.sum = aten::empty(x.sizes(), x.options());
   }
-  const bool launched = x.scalar_type() == at::kBFloat16 ? launch_normalised_rows<cuda::Bf16>(tensors, eps)
-                        : x.scalar_type() == at::kHalf   ? launch_normalised_rows<cuda::Fp16>(tensors, eps)
-                                                         : false;
-  return launched ? std::optional(tensors) : std::nullopt;
+  const bool launched =
+      bf16 ? launch_normalised_rows<cuda::Bf16>(tensors, eps) : launch_normalised_rows<cuda::Fp16>(tensors, eps);
+  return launched ? std::optional(std::move(tensors)) : std::nullopt;
 }
 
 }  // namespace detail
