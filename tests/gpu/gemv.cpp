@@ -54,6 +54,7 @@ void check_kernel(Checks& checks, const Case& c, const Element& element, std::op
   const Weight weight = Weight::make(c.out, c.in, 2, element.dtype, format);
   const Weight up = Weight::make(c.out, c.in, 3, element.dtype, format);
   const at::Tensor bias = random_on_gpu({c.out}, 4, element.dtype);
+  const at::Tensor residual = random_on_gpu({c.rows, c.out}, 5, element.dtype);
   const auto within = [&](const char* what, const std::optional<at::Tensor>& found, const BoundedProduct& exact) {
     const std::string name = title(what, c, element, format);
     if (found)
@@ -63,6 +64,7 @@ void check_kernel(Checks& checks, const Case& c, const Element& element, std::op
   };
   within("product", gpu::gemv(x, weight.stored), BoundedProduct::of(x, weight.values));
   within("with a bias", gpu::gemv(x, weight.stored, bias), BoundedProduct::of(x, weight.values, bias));
+  within("behind a residual", gpu::gemv(x, weight.stored, residual), BoundedProduct::of(x, weight.values, residual));
   within("gated", gpu::gated_gemv(x, weight.stored, up.stored),
          test::gated_product(BoundedProduct::of(x, weight.values), BoundedProduct::of(x, up.values)));
 }

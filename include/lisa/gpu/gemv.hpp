@@ -96,40 +96,54 @@ template <class Element>
   return kernel_operand(weight);
 }
 
+/// What is added as the kernel takes it: a bias [Out], a residual as [rows, Out], or nothing of it; no value where it
+/// is none of them.
+/// @param result extents of the product, [..., Out]
+[[nodiscard]] inline std::optional<at::Tensor> added_rows(const at::Tensor& added, at::IntArrayRef result) {
+  if (!added.defined()) return added;
+  if (added.sizes() == result.slice(result.size() - 1)) return added.contiguous();
+  if (added.sizes() != result) return std::nullopt;
+  return added.reshape({-1, result.back()}).contiguous();
+}
+
+/// Whether the kernel is asked, apart from shapes.
+/// @param tensors all but x
+[[nodiscard]] inline bool gemv_applies(const at::Tensor& x, const GemvTensors& tensors) {
+  return kernels_apply({kernel_operand(x), weight_operand(tensors.weight, x),
+                        weight_operand(tensors.up.defined() ? tensors.up : tensors.weight, x),
+                        kernel_operand(tensors.added.defined() ? tensors.added : x)});
+}
+
 /// @param x [..., in]  @param tensors all but x
 [[nodiscard]] inline std::optional<at::Tensor> few_rows_product(const at::Tensor& x, GemvTensors tensors) {
-  const at::Tensor &weight = tensors.weight, &added = tensors.added;
-  if (!kernels_apply({kernel_operand(x), weight_operand(weight, x),
-                      weight_operand(tensors.up.defined() ? tensors.up : weight, x),
-                      kernel_operand(added.defined() ? added : x)}) ||
-      x.dim() == 0 || x.numel() == 0)
-    return std::nullopt;
+  if (!gemv_applies(x, tensors) || x.dim() == 0 || x.numel() == 0) return std::nullopt;
   const dim in = x.size(-1);
-  const auto storage = weight_storage(weight, in);
+  const auto storage = weight_storage(tensors.weight, in);
   if (!storage || x.numel() > gemv_rows(*storage) * in) return std::nullopt;
   if (tensors.up.defined() && weight_storage(tensors.up, in) != storage) return std::nullopt;
+  std::vector<dim> shape = x.sizes().vec();
+  shape.back() = tensors.weight.size(0);
+  const auto added = added_rows(tensors.added, shape);
+  if (!added) return std::nullopt;
+  tensors.added = *added;
   tensors.x = x.reshape({-1, in}).contiguous();
   const auto out = x.scalar_type() == at::kBFloat16 ? launch_few_rows_product<cuda::Bf16>(tensors, *storage)
                    : x.scalar_type() == at::kHalf   ? launch_few_rows_product<cuda::Fp16>(tensors, *storage)
                                                     : std::nullopt;
-  if (!out) return std::nullopt;
-  std::vector<dim> shape = x.sizes().vec();
-  shape.back() = weight.size(0);
-  return out->view(shape);
+  return out ? std::optional(out->view(shape)) : std::nullopt;
 }
 
 }  // namespace detail
 
-/// x W^T + b of few rows of bf16 or fp16 by a CUDA kernel that reads the weights once, as they lie there; the sums are
-/// fp32 and rounded once.
+/// x W^T + what is added, of few rows of bf16 or fp16, by a CUDA kernel that reads the weights once, as they lie there;
+/// the sums are fp32 and rounded once.
 /// @param x      [..., In]
 /// @param weight [Out, In] of x's dtype; or bytes [Out, row_bytes] of integers, see `WeightFormat`
-/// @param bias   [Out] of x's dtype, or none
+/// @param added  of x's dtype: a bias [Out], a residual [..., Out], or none
 /// @return       [..., Out], queued on the current stream; nothing where the kernel does not apply
 [[nodiscard]] inline std::optional<at::Tensor> gemv(const at::Tensor& x, const at::Tensor& weight,
-                                                    const std::optional<at::Tensor>& bias = std::nullopt) {
-  return detail::few_rows_product(
-      x, {.x = {}, .weight = weight, .up = {}, .added = bias ? bias->contiguous() : at::Tensor()});
+                                                    const std::optional<at::Tensor>& added = std::nullopt) {
+  return detail::few_rows_product(x, {.x = {}, .weight = weight, .up = {}, .added = added ? *added : at::Tensor()});
 }
 
 /// silu(x G^T) * (x U^T) by the same kernel, without a rounding in between.

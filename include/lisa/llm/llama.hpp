@@ -134,8 +134,10 @@ struct LlamaMlp {
   LoraLinear<C.hidden, C.mlp, L, L.up> up_proj;
   LoraLinear<C.mlp, C.hidden, L, L.down> down_proj;
 
-  /// x [rows, hidden] -> [rows, hidden].
-  [[nodiscard]] at::Tensor forward(const at::Tensor& x) const { return down_proj.forward(gated(x)); }
+  /// Adds the layer's result to a residual. x, residual [rows, hidden] -> [rows, hidden].
+  [[nodiscard]] at::Tensor forward_onto(const at::Tensor& residual, const at::Tensor& x) const {
+    return down_proj.forward_onto(residual, gated(x));
+  }
 
   template <class Visitor>
   void for_each_projection(const std::string& prefix, Visitor&& visit) {
@@ -195,7 +197,7 @@ struct LlamaBlock {
  private:
   [[nodiscard]] at::Tensor feed_forward(const at::Tensor& x, const at::Tensor& attention) const {
     const auto [attended, normalised] = post_attention_layernorm.forward(x, attention);
-    return attended.add(mlp.forward(normalised));
+    return mlp.forward_onto(attended, normalised);
   }
 };
 

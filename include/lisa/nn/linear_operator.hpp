@@ -74,4 +74,11 @@ inline constexpr dim gemv_rows = 4;
   return aten::linear(x, weight, bias);
 }
 
+/// residual + x W^T; a GPU's kernel adds before the only rounding.
+/// @param residual [..., Out]  @param x [..., In]  @param weight as for `apply_linear`
+[[nodiscard]] inline at::Tensor add_linear(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight) {
+  if (auto y = gpu::gemv(x, weight, residual)) return *std::move(y);
+  return residual.add(apply_linear(x, weight));
+}
+
 }  // namespace lisa

@@ -37,6 +37,11 @@ struct LoraLinear {
     return y;
   }
 
+  /// residual + forward(x), [..., Out].
+  [[nodiscard]] at::Tensor forward_onto(const at::Tensor& residual, const at::Tensor& x) const {
+    return adapts() ? residual.add(forward(x)) : add_linear(residual, x, base.weight);
+  }
+
   /// Whether a loaded adapter adds to what the base layer gives.
   [[nodiscard]] bool adapts() const {
     if constexpr (has_adapter) return lora_A.defined();

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <optional>
+#include <vector>
 
 #include "gemv_kernels.hpp"
 #include "launch.hpp"
@@ -110,6 +111,21 @@ TEST_CASE("a product of few rows with weights of every format that the kernel ha
 TEST_CASE("a bias is added to every row, a residual to its own") {
   check_sum<Bf16>({3, 64, 7}, test::random_tensor({7}, 4, at::kBFloat16).mul(3));
   check_sum<Fp16>({2, 64, 6, WeightFormat::int8_row}, test::random_tensor({2, 6}, 5, at::kHalf).mul(3));
+}
+
+TEST_CASE("a bias stays one row, a residual becomes rows, and other extents are left to ATen") {
+  const auto shape = [](const Shape& of, const Shape& result) {
+    const auto rows = gpu::detail::added_rows(of.empty() ? at::Tensor() : test::random_tensor(of, 1), result);
+    return rows && rows->defined() ? rows->sizes().vec() : std::vector<dim>{};
+  };
+  CHECK((shape({7}, {2, 3, 7}) == Shape{7}));
+  CHECK((shape({2, 3, 7}, {2, 3, 7}) == Shape{6, 7}));
+  CHECK((shape({3, 7}, {3, 7}) == Shape{3, 7}));
+  CHECK((shape({7}, {7}) == Shape{7}));
+  CHECK((shape({}, {3, 7}).empty()));
+  CHECK(gpu::detail::added_rows({}, Shape{3, 7}).has_value());
+  for (const Shape& other : {Shape{1}, Shape{6}, Shape{1, 7}, Shape{3, 6}, Shape{3, 1}})
+    CHECK_FALSE(gpu::detail::added_rows(test::random_tensor(other, 1), Shape{3, 7}).has_value());
 }
 
 TEST_CASE("gate and up become one gated result") {
