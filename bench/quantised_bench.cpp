@@ -61,7 +61,7 @@ void quantised_layer(benchmark::State& state) {
   const c10::InferenceMode inference;
   const Layer layer(state);
   const at::Tensor weight = quantised(layer.weight, Format), x = layer.x.to(at::kBFloat16);
-  const at::Tensor restored = detail::dequantised_rows(quantised_matrix(weight, x.size(1)), 0, weight.size(0));
+  const at::Tensor restored = detail::dequantised_rows(weight, x.size(1), 0, weight.size(0));
   state.counters["weight_error"] = relative_error(restored, layer.weight);
   state.counters["error"] = relative_error(apply_linear(layer.x, weight), at::linear(layer.x, layer.weight));
   Copies copies(weight);

@@ -23,6 +23,10 @@ int main() {
                 CUDART_VERSION, TORCH_VERSION);
     lisa::gpu_bench::bench_relative_attention();
     lisa::gpu_bench::bench_mask_upsampling();
+    lisa::gpu_bench::bench_rms_norm();
+    lisa::gpu_bench::bench_gemv();
+    lisa::gpu_bench::bench_causal_attention();
+    lisa::gpu_bench::bench_image_preprocess();
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "GPU benches stopped: %s\n", error.what());

@@ -75,7 +75,11 @@ inline void require_close(const std::string& what, double difference, double bou
       "", what, "outputs differ by " + std::to_string(difference) + ", expected at most " + std::to_string(bound));
 }
 
-void bench_relative_attention();
+void bench_causal_attention();
+void bench_gemv();
+void bench_image_preprocess();
 void bench_mask_upsampling();
+void bench_relative_attention();
+void bench_rms_norm();
 
 }  // namespace lisa::gpu_bench

@@ -41,8 +41,12 @@ inline at::Tensor random_on_gpu(const Shape& shape, std::uint64_t seed, at::Scal
   return test::random_tensor(shape, seed).to(at::kCUDA).to(dtype);
 }
 
-void check_relative_attention(Checks& checks);
+void check_causal_attention(Checks& checks);
+void check_gemv(Checks& checks);
+void check_image_preprocess(Checks& checks);
 void check_mask_upsampling(Checks& checks);
+void check_relative_attention(Checks& checks);
+void check_rms_norm(Checks& checks);
 /// The warp's operations against the emulator's twins of them. @param record file to write the vectors to, if any
 void check_warp_operations(Checks& checks, const std::string& record);
 

@@ -6,9 +6,12 @@
 #include <limits>
 #include <string>
 
+#include "lisa/gpu/causal_attention.hpp"
+#include "lisa/gpu/gemv.hpp"
 #include "lisa/gpu/mask_upsample.hpp"
 #include "lisa/gpu/relative_attention.hpp"
 #include "lisa/gpu/require_device.hpp"
+#include "lisa/gpu/rms_norm.hpp"
 #include "lisa/gpu/tensor_arguments.hpp"
 #include "tests/support/random_parameters.hpp"
 // last: torch's logging macros of the same names must not win
@@ -54,6 +57,13 @@ TEST_CASE("tensors on the CPU never reach a GPU's kernel") {
   const at::Tensor table = test::random_tensor({9, 64}, 3, at::kBFloat16);
   CHECK_FALSE(gpu::relative_attention(projected, padding, table, table, 64, 5).has_value());
   CHECK_FALSE(gpu::mask_row_bits(test::random_tensor({1, 4, 4}, 4), {16, 16, 16, 8, 8}).has_value());
+  const at::Tensor heads = projected.view({3, 25, 64}), row = padding.view({1, 192}), bytes = row.to(at::kByte);
+  CHECK_FALSE(gpu::causal_attention(heads, heads, heads).has_value());
+  CHECK_FALSE(gpu::rms_norm(row, padding, 1e-6).has_value());
+  CHECK_FALSE(gpu::add_rms_norm(row, row, padding, 1e-6).has_value());
+  CHECK_FALSE(gpu::gemv(row, row).has_value());
+  CHECK_FALSE(gpu::gemv(row, bytes).has_value());
+  CHECK_FALSE(gpu::gated_gemv(row, row, row).has_value());
 }
 
 TEST_CASE("extents that an int does not hold are refused, not wrapped around") {

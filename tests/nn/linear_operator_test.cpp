@@ -99,3 +99,11 @@ TEST_CASE("a product neither writes to its operands nor keeps them") {
   CHECK(x.use_count() == 1);
   CHECK_FALSE(y.is_alias_of(x));
 }
+
+TEST_CASE("a product onto a residual is the residual and the product") {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor x = test::random_tensor({2, 3, 50}, 1, dtype), weight = test::random_tensor({20, 50}, 2, dtype);
+    const at::Tensor residual = test::random_tensor({2, 3, 20}, 3, dtype);
+    CHECK(at::equal(add_linear(residual, x, weight), residual.add(apply_linear(x, weight))));
+  }
+}

@@ -10,8 +10,12 @@
 #include <c10/core/Device.h>
 
 #include "lisa/base/error.hpp"
+#include "lisa/cuda/causal_attention.cuh"
+#include "lisa/cuda/gemv.cuh"
 #include "lisa/cuda/global_attention.cuh"
+#include "lisa/cuda/image_preprocess.cuh"
 #include "lisa/cuda/mask_upsample.cuh"
+#include "lisa/cuda/rms_norm.cuh"
 #include "lisa/cuda/window_attention.cuh"
 
 #if defined(LISA_CUDA)
@@ -19,6 +23,9 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include "lisa/cuda/attention_launchers.cuh"
+#include "lisa/cuda/causal_attention_launchers.cuh"
+#include "lisa/cuda/decode_launchers.cuh"
+#include "lisa/cuda/image_launchers.cuh"
 #include "lisa/cuda/mask_launchers.cuh"
 #endif
 

@@ -81,6 +81,31 @@ using LevelTable = std::array<std::array<float, 256>, 3>;
   return size.width <= size.height ? ImageSize{rest, side} : ImageSize{side, rest};
 }
 
+/// A region of a picture at another size, and the filter that takes it there.
+struct ResizedRegion {
+  ImageSize size;  ///< of the whole picture after resizing
+  Rect region;     ///< inside that
+  Resample filter;
+};
+
+/// What SAM sees of a picture: all of it, its long side `config.side` long.
+[[nodiscard]] inline ResizedRegion sam_region(ImageSize picture, const SamPreprocess& config) {
+  const ImageSize size = longest_side_size(picture, config.side);
+  return {size, {0, 0, size.width, size.height}, Resample::bilinear};
+}
+
+/// What CLIP sees of a picture: the centre square of side `config.crop`. Throws InputError for a crop larger than the
+/// short side.
+[[nodiscard]] inline ResizedRegion clip_region(ImageSize picture, const ClipPreprocess& config) {
+  if (config.crop < 1 || config.crop > config.shortest_edge)
+    throw InputError("crop", found_expected(std::to_string(config.crop),
+                                            "1.." + std::to_string(config.shortest_edge) + " (shortest_edge)"));
+  const ImageSize size = shortest_edge_size(picture, config.shortest_edge);
+  return {size,
+          {(size.width - config.crop) / 2, (size.height - config.crop) / 2, config.crop, config.crop},
+          Resample::bicubic};
+}
+
 /// 8-bit stage of the SAM path.
 struct SamPixels {
   Image resized;            ///< long side = SamPreprocess::side
@@ -92,8 +117,8 @@ struct SamPixels {
 /// invalid image.
 [[nodiscard]] inline SamPixels sam_pixels(const Image& image, const SamPreprocess& config = {}) {
   require_valid(image);
-  const ImageSize size = longest_side_size(image.size(), config.side);
-  return {resize(image, size, Resample::bilinear), image.size(), size};
+  const ResizedRegion whole = sam_region(image.size(), config);
+  return {resize(image, whole.size, whole.filter), image.size(), whole.size};
 }
 
 /// 8-bit stage of the CLIP path: short side to `config.shortest_edge` with Pillow's bicubic filter, then the centre
@@ -102,12 +127,8 @@ struct SamPixels {
 /// than the short side.
 [[nodiscard]] inline Image clip_pixels(const Image& image, const ClipPreprocess& config = {}) {
   require_valid(image);
-  if (config.crop < 1 || config.crop > config.shortest_edge)
-    throw InputError("crop", found_expected(std::to_string(config.crop),
-                                            "1.." + std::to_string(config.shortest_edge) + " (shortest_edge)"));
-  const ImageSize size = shortest_edge_size(image.size(), config.shortest_edge);
-  const Rect center{(size.width - config.crop) / 2, (size.height - config.crop) / 2, config.crop, config.crop};
-  return resize_region(image, size, center, Resample::bicubic);
+  const ResizedRegion square = clip_region(image.size(), config);
+  return resize_region(image, square.size, square.region, square.filter);
 }
 
 /// Writes table[c][pixel] for each channel into three planes of side x side floats, the image in the upper left corner

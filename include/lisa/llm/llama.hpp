@@ -5,11 +5,13 @@
 
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lisa/aten/operators.hpp"
 #include "lisa/config/llama.hpp"
 #include "lisa/config/lora.hpp"
+#include "lisa/gpu/gemv.hpp"
 #include "lisa/llm/branched_rows.hpp"
 #include "lisa/llm/draft_tree.hpp"
 #include "lisa/llm/kv_cache.hpp"
@@ -132,9 +134,9 @@ struct LlamaMlp {
   LoraLinear<C.hidden, C.mlp, L, L.up> up_proj;
   LoraLinear<C.mlp, C.hidden, L, L.down> down_proj;
 
-  /// x [rows, hidden] -> [rows, hidden].
-  [[nodiscard]] at::Tensor forward(const at::Tensor& x) const {
-    return down_proj.forward(gated(gate_proj.forward(x), up_proj.forward(x)));
+  /// Adds the layer's result to a residual. x, residual [rows, hidden] -> [rows, hidden].
+  [[nodiscard]] at::Tensor forward_onto(const at::Tensor& residual, const at::Tensor& x) const {
+    return down_proj.forward_onto(residual, gated(x));
   }
 
   template <class Visitor>
@@ -145,8 +147,13 @@ struct LlamaMlp {
   }
 
  private:
-  /// silu(gate) * up; without gradients in the memory of `gate`, since fresh memory costs more than the arithmetic.
-  static at::Tensor gated(at::Tensor gate, const at::Tensor& up) {
+  /// silu(gate) * up, [rows, mlp].
+  [[nodiscard]] at::Tensor gated(const at::Tensor& x) const {
+    if (!gate_proj.adapts() && !up_proj.adapts())
+      if (auto both = gpu::gated_gemv(x, gate_proj.base.weight, up_proj.base.weight)) return *std::move(both);
+    at::Tensor gate = gate_proj.forward(x);
+    const at::Tensor up = up_proj.forward(x);
+    // Without gradients in the memory of `gate`, since fresh memory costs more than the arithmetic.
     if (at::GradMode::is_enabled()) return aten::silu(gate).mul(up);
     return aten::silu_(gate).mul_(up);
   }
@@ -163,13 +170,13 @@ struct LlamaBlock {
   /// x [rows, hidden] -> [rows, hidden].
   [[nodiscard]] at::Tensor forward(const at::Tensor& x, std::span<const Segment> segments, dim layer,
                                    const RotaryEmbedding<head_dim(C)>& rotary) const {
-    return feed_forward(x.add(self_attn.forward(input_layernorm.forward(x), segments, layer, rotary)));
+    return feed_forward(x, self_attn.forward(input_layernorm.forward(x), segments, layer, rotary));
   }
 
   /// x [items * T, hidden] -> the same. @param angles the rotary table at every row's position
   [[nodiscard]] at::Tensor forward(const at::Tensor& x, const BranchedRows& rows,
                                    const RotaryEmbedding<head_dim(C)>& angles) const {
-    return feed_forward(x.add(self_attn.forward(input_layernorm.forward(x), rows, angles)));
+    return feed_forward(x, self_attn.forward(input_layernorm.forward(x), rows, angles));
   }
 
   /// `visit(name, projection)` for every linear layer of the block.
@@ -188,8 +195,9 @@ struct LlamaBlock {
   }
 
  private:
-  [[nodiscard]] at::Tensor feed_forward(const at::Tensor& attended) const {
-    return attended.add(mlp.forward(post_attention_layernorm.forward(attended)));
+  [[nodiscard]] at::Tensor feed_forward(const at::Tensor& x, const at::Tensor& attention) const {
+    const auto [attended, normalised] = post_attention_layernorm.forward(x, attention);
+    return mlp.forward_onto(attended, normalised);
   }
 };
 

@@ -2,7 +2,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -88,7 +87,6 @@ class WeightAssignment {
     collect_adapter();
     collect_extra();
     throw_defects();
-    require_place_for_quantised(device);
     write(precision, device);
   }
 
@@ -192,23 +190,13 @@ class WeightAssignment {
     if (!text.empty()) throw MismatchError(files_.checkpoint.path, "weights for " + std::string(S::name), text);
   }
 
-  /// Kernels for quantised weights exist for the CPU alone.
-  void require_place_for_quantised(at::Device device) const {
-    if (device.is_cpu() || std::ranges::none_of(pending_, &Pending::quantised)) return;
-    throw InputError(files_.checkpoint.path, "device",
-                     found_expected(device.str() + " for quantised weights", "cpu, or weights that are not quantised"));
-  }
-
   void write(Precision precision, at::Device device) {
     std::map<Part, at::ScalarType> stored;
     for (const Pending& weight : pending_)
       if (!weight.quantised) stored.try_emplace(weight.part, weight.value.scalar_type());
     for (const Pending& weight : pending_) {
-      if (weight.quantised) {
-        *weight.target = weight.value;
-        continue;
-      }
-      const at::ScalarType dtype = dtype_of(weight.part, precision, stored[weight.part], stored[Part::llm]);
+      const at::ScalarType dtype =
+          weight.quantised ? at::kByte : dtype_of(weight.part, precision, stored[weight.part], stored[Part::llm]);
       *weight.target = weight.value.to(weight.value.options().device(device).dtype(dtype));
       if (!weight.target->is_same(weight.value)) release_source(weight.value);
     }

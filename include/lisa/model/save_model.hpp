@@ -45,7 +45,7 @@ inline void name_vision_tower(const std::filesystem::path& folder, const std::st
 /// The values that a quantised weight stands for, [out, in]; another weight as it is.
 [[nodiscard]] inline at::Tensor restored_weight(const at::Tensor& weight, dim in, at::ScalarType dtype) {
   if (!is_quantised(weight)) return weight;
-  return dequantised_rows(quantised_matrix(weight, in), 0, weight.size(0)).to(dtype);
+  return dequantised_rows(weight, in, 0, weight.size(0)).to(dtype);
 }
 
 inline void make_new_folder(const std::filesystem::path& folder) {

@@ -4,21 +4,24 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
+#include "lisa/gpu/causal_attention.hpp"
 
 namespace lisa {
 
 /// Causal attention of the newest rows over all keys, with grouped-query heads. Query row i sees the first
 /// S - T + i + 1 keys. Scores are rounded to the input dtype; the softmax is computed in fp32 and its result rounded,
-/// as in LLaMA's reference.
+/// as in LLaMA's reference. A GPU's kernel rounds no scores.
 ///
 /// @param query  [heads, T, head_dim]
 /// @param key    [kv_heads, S, head_dim], S >= T
 /// @param value  [kv_heads, S, head_dim]
 /// @return       [heads, T, head_dim]
 inline at::Tensor causal_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+  if (auto attended = gpu::causal_attention(query, key, value)) return *std::move(attended);
   const dim heads = query.size(0), rows = query.size(1), head_dim = query.size(2);
   const dim kv_heads = key.size(0), keys = key.size(1);
   // Query heads of one group are further rows of one product with their shared keys.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "lisa/aten/operators.hpp"
@@ -15,6 +16,7 @@
 #include "lisa/cpu/gemv.hpp"
 #include "lisa/cpu/matrix_product.hpp"
 #include "lisa/cpu/own_kernels.hpp"
+#include "lisa/gpu/gemv.hpp"
 #include "lisa/nn/quantised_linear.hpp"
 
 namespace lisa {
@@ -114,8 +116,16 @@ void gemm(cpu::GemmKernel<Element> kernel, const cpu::MatrixProduct<Element>& pr
                                              const std::optional<at::Tensor>& bias = std::nullopt) {
   if (is_quantised(weight)) return quantised_linear(x, weight, bias);
   if (cpu::own_kernels_enabled() && detail::is_plain_product(x, weight, bias))
-    if (const auto y = detail::plain_product(x, weight, bias)) return *y;
+    if (auto y = detail::plain_product(x, weight, bias)) return *std::move(y);
+  if (auto y = gpu::gemv(x, weight, bias)) return *std::move(y);
   return aten::linear(x, weight, bias);
+}
+
+/// residual + x W^T; a GPU's kernel adds before the only rounding.
+/// @param residual [..., Out]  @param x [..., In]  @param weight as for `apply_linear`
+[[nodiscard]] inline at::Tensor add_linear(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight) {
+  if (auto y = gpu::gemv(x, weight, residual)) return *std::move(y);
+  return residual.add(apply_linear(x, weight));
 }
 
 }  // namespace lisa

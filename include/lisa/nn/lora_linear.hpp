@@ -32,9 +32,20 @@ struct LoraLinear {
   [[nodiscard]] at::Tensor forward(const at::Tensor& x) const {
     at::Tensor y = base.forward(x);
     if constexpr (has_adapter) {
-      if (lora_A.defined()) y = y.add(apply_linear(apply_linear(dropped(x), lora_A), lora_B), scaling(L));
+      if (adapts()) y = y.add(apply_linear(apply_linear(dropped(x), lora_A), lora_B), scaling(L));
     }
     return y;
+  }
+
+  /// residual + forward(x), [..., Out].
+  [[nodiscard]] at::Tensor forward_onto(const at::Tensor& residual, const at::Tensor& x) const {
+    return adapts() ? residual.add(forward(x)) : add_linear(residual, x, base.weight);
+  }
+
+  /// Whether a loaded adapter adds to what the base layer gives.
+  [[nodiscard]] bool adapts() const {
+    if constexpr (has_adapter) return lora_A.defined();
+    return false;
   }
 
   /// Folds a loaded adapter into the weight (computed in fp32) and drops it. Does nothing without one, and beside a

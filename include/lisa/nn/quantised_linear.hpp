@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lisa/aten/operators.hpp"
@@ -18,6 +19,8 @@
 #include "lisa/config/dim.hpp"
 #include "lisa/cpu/bfloat16.hpp"
 #include "lisa/cpu/own_kernels.hpp"
+#include "lisa/gpu/gemv.hpp"
+#include "lisa/nn/dequantise_tensor.hpp"
 #include "lisa/quant/dequantise.hpp"
 #include "lisa/quant/nf4_gemv.hpp"
 #include "lisa/quant/quantised_gemm.hpp"
@@ -57,17 +60,24 @@ namespace lisa {
   return bytes;
 }
 
-/// A view of a quantised weight for layers with `in` inputs.
-/// @throws InputError when the bytes are in no known format for that width, or not in this machine's memory in one
-/// piece
-[[nodiscard]] inline QuantisedMatrix quantised_matrix(const at::Tensor& weight, dim in) {
+/// The format of a quantised weight on any device, for layers with `in` inputs.
+/// @throws InputError when the bytes are in no known format for that width, or not in one piece
+[[nodiscard]] inline WeightFormat quantised_format(const at::Tensor& weight, dim in) {
   const auto format = is_quantised(weight) ? format_of(weight.size(1), in) : std::nullopt;
-  if (!format || !weight.device().is_cpu() || !weight.is_contiguous())
-    throw InputError(
-        "quantised weight",
-        found_expected(std::to_string(weight.dim() == 2 ? weight.size(1) : 0) + " bytes a row",
-                       "a contiguous matrix on the CPU in a known format for " + std::to_string(in) + " inputs"));
-  return {*format, weight.size(0), in, reinterpret_cast<const std::byte*>(weight.const_data_ptr<std::uint8_t>())};
+  if (!format || !weight.is_contiguous())
+    throw InputError("quantised weight",
+                     found_expected(std::to_string(weight.dim() == 2 ? weight.size(1) : 0) + " bytes a row",
+                                    "a contiguous matrix in a known format for " + std::to_string(in) + " inputs"));
+  return *format;
+}
+
+/// A view of a quantised weight for layers with `in` inputs.
+/// @throws InputError as `quantised_format`, and when the bytes are not in this machine's memory
+[[nodiscard]] inline QuantisedMatrix quantised_matrix(const at::Tensor& weight, dim in) {
+  const WeightFormat format = quantised_format(weight, in);
+  if (!weight.device().is_cpu())
+    throw InputError("quantised weight", found_expected("one on " + weight.device().str(), "one on the CPU"));
+  return {format, weight.size(0), in, reinterpret_cast<const std::byte*>(weight.const_data_ptr<std::uint8_t>())};
 }
 
 namespace detail {
@@ -152,10 +162,12 @@ template <class Element>
   return quantised_gemm(gemm, x.to(at::kFloat).contiguous(), matrix, wide_bias).to(x.scalar_type());
 }
 
-/// Rows [begin, end) of the weights in fp32, [end - begin, in].
-[[nodiscard]] inline at::Tensor dequantised_rows(const QuantisedMatrix& matrix, dim begin, dim end) {
+/// Rows [begin, end) of a weight in fp32 and on its device, [end - begin, in]. @throws InputError as `quantised_format`
+[[nodiscard]] inline at::Tensor dequantised_rows(const at::Tensor& weight, dim in, dim begin, dim end) {
+  if (!weight.device().is_cpu()) return dequantised_tensor(weight, quantised_format(weight, in), in, begin, end);
   static const RowDequantiser dequantise =
       cpu::own_kernels_enabled() ? find_row_dequantiser() : dequantise_row_portable;
+  const QuantisedMatrix matrix = quantised_matrix(weight, in);
   at::Tensor weights = aten::empty({end - begin, matrix.in}, at::kFloat);
   auto* const out = weights.mutable_data_ptr<float>();
   at::parallel_for(begin, end, 16, [&](dim first, dim last) {
@@ -167,33 +179,39 @@ template <class Element>
 }  // namespace detail
 
 /// x W^T + b with a quantised W. A few rows, and with integer weights any number on a processor with VNNI, are
-/// multiplied with the weights as they lie there; integers take them rounded to 8 bits in small groups, NF4 as they
-/// are. More rows, or a gradient with respect to x, take the weights in x's dtype, some megabytes at a time.
-/// @param x       [..., In] in any floating dtype, on the CPU
+/// multiplied with the weights as they lie there. On the CPU integers take them rounded to 8 bits in small groups, NF4
+/// as they are; on a GPU a kernel takes them as they are, with integers. More rows, what no kernel takes, or a gradient
+/// with respect to x, take the weights in x's dtype, some megabytes at a time.
+/// @param x       [..., In] in any floating dtype, on the weight's device
 /// @param weight  bytes [Out, row_bytes], see `WeightFormat`
 /// @param bias    [Out] or none
 /// @return        [..., Out] in x's dtype
-/// @throws InputError  as `quantised_matrix`
+/// @throws InputError  as `quantised_format`
 [[nodiscard]] inline at::Tensor quantised_linear(const at::Tensor& x, const at::Tensor& weight,
                                                  const std::optional<at::Tensor>& bias = std::nullopt) {
-  const QuantisedMatrix matrix = quantised_matrix(weight, x.size(-1));
+  const dim in = x.size(-1), out = weight.size(0);
+  static_cast<void>(quantised_format(weight, in));  // what follows takes it for granted
+  if (auto y = gpu::gemv(x, weight, bias)) return *std::move(y);
   std::vector<dim> shape = x.sizes().vec();
-  shape.back() = matrix.out;
-  const at::Tensor rows = x.reshape({-1, matrix.in});
+  shape.back() = out;
+  const at::Tensor rows = x.reshape({-1, in});
+  const bool on_cpu = x.device().is_cpu() && weight.device().is_cpu();
   const bool records = at::GradMode::is_enabled() && x.requires_grad();
-  if (cpu::own_kernels_enabled() && !records) {
+  if (on_cpu && cpu::own_kernels_enabled() && !records) {
+    const QuantisedMatrix matrix = quantised_matrix(weight, in);
     if (rows.size(0) <= detail::quantised_gemv_rows) {
       const at::Tensor y = detail::quantised_gemv(rows, matrix);
       return (bias ? y.add(*bias) : y).to(x.scalar_type()).view(shape);
     }
     if (const auto y = detail::integer_product(rows, matrix, bias)) return y->view(shape);
   }
-  // So many weights that their product keeps all cores busy, so few that they stay in the outer cache.
-  const dim part = std::max<dim>(16, (dim{1} << 21) / matrix.in);
+  // So many weights that their product keeps all cores busy, so few that they stay in the outer cache. A GPU, which is
+  // wider and keeps them in its memory, gets as many as make the launches few.
+  const dim part = std::max<dim>(16, (dim{1} << (on_cpu ? 21 : 24)) / in);
   std::vector<at::Tensor> columns;
-  for (dim begin = 0; begin < matrix.out; begin += part) {
-    const dim end = std::min(matrix.out, begin + part);
-    columns.push_back(aten::linear(rows, detail::dequantised_rows(matrix, begin, end).to(x.scalar_type())));
+  for (dim begin = 0; begin < out; begin += part) {
+    const dim end = std::min(out, begin + part);
+    columns.push_back(aten::linear(rows, detail::dequantised_rows(weight, in, begin, end).to(x.scalar_type())));
   }
   const at::Tensor y = columns.size() == 1 ? columns.front() : aten::cat(columns, 1);
   return (bias ? y.add(*bias) : y).view(shape);

@@ -4,8 +4,10 @@
 #include <c10/core/ScalarType.h>
 
 #include <string>
+#include <utility>
 
 #include "lisa/config/dim.hpp"
+#include "lisa/gpu/rms_norm.hpp"
 #include "lisa/nn/parameter.hpp"
 
 namespace lisa {
@@ -22,9 +24,17 @@ struct RmsNorm {
 
   /// x [..., N] -> [..., N], in x's dtype.
   [[nodiscard]] at::Tensor forward(const at::Tensor& x) const {
+    if (const auto normalised = gpu::rms_norm(x, weight, eps)) return *normalised;
     const at::Tensor wide = x.to(c10::promoteTypes(x.scalar_type(), at::kFloat));
     const at::Tensor scale = wide.square().mean(-1, /*keepdim=*/true).add(eps).rsqrt();  // [..., 1]
     return weight.mul(wide.mul(scale).to(x.scalar_type()));
+  }
+
+  /// x + added, a residual's sum, and the norm of that; both [..., N].
+  [[nodiscard]] gpu::NormalisedSum forward(const at::Tensor& x, const at::Tensor& added) const {
+    if (auto both = gpu::add_rms_norm(x, added, weight, eps)) return *std::move(both);
+    at::Tensor sum = x.add(added), normalised = forward(sum);
+    return {std::move(sum), std::move(normalised)};
   }
 
   template <class Visitor>

@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <vector>
 
@@ -16,6 +15,7 @@
 #include "lisa/model/mask_bits.hpp"
 #include "mask_kernels.hpp"
 #include "memory.hpp"
+#include "tensor_memory.hpp"
 #include "tests/support/random_parameters.hpp"
 #include "tests/support/tensor_compare.hpp"
 #include "tests/support/windowed_attention.hpp"
@@ -29,22 +29,9 @@ using namespace lisa::test;
 using lisa::cuda::Bf16;
 using lisa::cuda::Fp16;
 using lisa::gpu::RelativeAttentionKernel;
-
-template <class Element>
-constexpr at::ScalarType dtype_of = std::is_same_v<Element, float>  ? at::kFloat
-                                    : std::is_same_v<Element, Bf16> ? at::kBFloat16
-                                                                    : at::kHalf;
-template <class Element>
-constexpr double unit_roundoff = std::is_same_v<Element, Bf16> ? 0x1p-8 : 0x1p-11;
-
-/// The emulator's copy of a tensor, as a tensor: what kernels may read.
-template <class Element>
-at::Tensor in_memory(simt::Memory& memory, const at::Tensor& tensor, const char* name) {
-  std::vector<Element> elements(static_cast<std::size_t>(tensor.numel()));
-  std::memcpy(elements.data(), tensor.contiguous().const_data_ptr(), elements.size() * sizeof(Element));
-  auto* const copy = const_cast<Element*>(memory.input(elements, name));
-  return at::from_blob(copy, tensor.sizes(), tensor.options().dtype(dtype_of<Element>));
-}
+using simt::dtype_of;
+using simt::in_memory;
+using simt::unit_roundoff;
 
 struct Grid {
   dim batch, heads, height, width, side;
@@ -66,8 +53,8 @@ void check_attention(const Grid& grid, RelativeAttentionKernel expected_kernel) 
 
   simt::Memory memory;
   auto plan = gpu::plan_relative_attention<Element>(
-      in_memory<Element>(memory, projected, "projected"), in_memory<Element>(memory, padding, "padding"),
-      in_memory<Element>(memory, rel_h, "rel_h"), in_memory<Element>(memory, rel_w, "rel_w"), head_dim, grid.side);
+      in_memory(memory, projected, "projected"), in_memory(memory, padding, "padding"),
+      in_memory(memory, rel_h, "rel_h"), in_memory(memory, rel_w, "rel_w"), head_dim, grid.side);
   REQUIRE(plan.kernel == expected_kernel);
   auto* const out = memory.output<Element>(static_cast<std::size_t>(reference.numel()), "out");
   plan.arguments.attention.out = out;
@@ -120,8 +107,7 @@ void check_masks(dim count, dim side, const gpu::MaskExtents& extents) {
       memory.output<std::uint64_t>(static_cast<std::size_t>(count * extents.height * words_per_row), "row_bits");
   const at::Tensor words =
       at::from_blob(bits, {count, extents.height, words_per_row}, at::TensorOptions().dtype(at::kLong));
-  const auto arguments =
-      gpu::mask_upsample_arguments<Element>(in_memory<Element>(memory, low_res, "low_res"), words, extents);
+  const auto arguments = gpu::mask_upsample_arguments<Element>(in_memory(memory, low_res, "low_res"), words, extents);
   REQUIRE(cuda::mask_upsample_refusal(arguments) == nullptr);
   const simt::Report report = simt::launch(memory, cuda::mask_upsample_geometry(arguments),
                                            simt::mask_upsample<Element, cuda::MaskRounding::composed>, arguments);
