@@ -10,6 +10,7 @@
 #include <c10/core/Device.h>
 
 #include "lisa/base/error.hpp"
+#include "lisa/cuda/decode_attention.cuh"
 #include "lisa/cuda/global_attention.cuh"
 #include "lisa/cuda/mask_upsample.cuh"
 #include "lisa/cuda/window_attention.cuh"
@@ -19,6 +20,7 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include "lisa/cuda/attention_launchers.cuh"
+#include "lisa/cuda/causal_attention_launchers.cuh"
 #include "lisa/cuda/mask_launchers.cuh"
 #endif
 
@@ -38,6 +40,14 @@ void launch_on_current_stream(c10::Device device, const char* name, const Launch
   if (status != cudaSuccess) throw IoError("", name, cudaGetErrorString(status));
 }
 
+/// Multiprocessors of a GPU. @throws IoError where CUDA reports an error
+[[nodiscard]] inline int multiprocessors(c10::Device device) {
+  int count = 0;
+  const cudaError_t status = cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device.index());
+  if (status != cudaSuccess) throw IoError("", "multiprocessors", cudaGetErrorString(status));
+  return count;
+}
+
 #else
 
 inline constexpr bool kernels_linked = false;
@@ -45,6 +55,7 @@ inline constexpr bool kernels_linked = false;
 /// Called in discarded branches only: without lisa::cuda there is nothing to launch.
 template <class Launch>
 void launch_on_current_stream(c10::Device device, const char* name, const Launch& launch);
+[[nodiscard]] int multiprocessors(c10::Device device);
 
 #endif
 
