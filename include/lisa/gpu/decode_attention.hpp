@@ -74,8 +74,7 @@ template <class Element>
     auto arguments = decode_attention_arguments<Element>(operands, splits);
     if (cuda::decode_attention_refusal(arguments) != nullptr) return std::nullopt;
     at::Tensor out = aten::empty_like(operands.q);
-    const at::Tensor workspace =
-        aten::empty({cuda::decode_workspace_size(arguments)}, out.options().dtype(at::kFloat));
+    const at::Tensor workspace = aten::empty({cuda::decode_workspace_size(arguments)}, out.options().dtype(at::kFloat));
     arguments.out = mutable_elements_of<Element>(out);
     arguments.workspace = mutable_elements_of<float>(workspace);
     launch_on_current_stream(device, "decode attention",

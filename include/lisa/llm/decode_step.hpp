@@ -25,14 +25,16 @@ concept DecodesInPlace = requires(const B& llm, const at::Tensor& x, const Decod
 /// which a GPU records once as one CUDA graph; nothing in it waits, reads on the host or depends on a size. What a step
 /// chooses is sent to the host, which may queue further steps before it looks: steps behind the end do nothing to the
 /// sequence.
-template <DecodesInPlace Backbone>
+/// @tparam Backbone `DecodesInPlace`
+template <class Backbone>
 class DecodeStep {
  public:
   /// What a step computes.
   struct Found {
-    at::Tensor hidden;     ///< [1, hidden], the state behind the token that was run
-    at::Tensor logits;     ///< [1, vocab]
-    gpu::HostCopy choice;  ///< int64 [2]: the token chosen, -1 where no logit is finite; 1 if the answer goes on, else 0
+    at::Tensor hidden;  ///< [1, hidden], the state behind the token that was run
+    at::Tensor logits;  ///< [1, vocab]
+    gpu::HostCopy
+        choice;  ///< int64 [2]: the token chosen, -1 where no logit is finite; 1 if the answer goes on, else 0
   };
 
   /// @param cache      holds at least one position; takes storage for its limit, and is not advanced by steps

@@ -87,9 +87,8 @@ struct LlamaAttention {
                                    const RotaryEmbedding<width>& rotary) const {
     const auto heads = [](const at::Tensor& t) { return t.view({-1, width}); };  // [1, h * width] -> [h, width]
     const auto [keys, values] = place.cache->storage(layer);
-    const at::Tensor attended =
-        decode_attention(heads(q_proj.forward(x)), heads(k_proj.forward(x)), heads(v_proj.forward(x)), rotary, keys,
-                         values, place.position);
+    const at::Tensor attended = decode_attention(heads(q_proj.forward(x)), heads(k_proj.forward(x)),
+                                                 heads(v_proj.forward(x)), rotary, keys, values, place.position);
     return o_proj.forward(attended.view({1, C.hidden}));
   }
 
@@ -284,8 +283,8 @@ struct Llama {
   }
 
   /// Runs one new position of a sequence through all blocks and the final norm; its keys and values are stored behind
-  /// what the cache holds, and `advance` is left to the caller. The position is not read on the host, no shape depends on
-  /// it and nothing waits, so that the run can be recorded once for all positions (`gpu::RecordedWork`).
+  /// what the cache holds, and `advance` is left to the caller. The position is not read on the host, no shape depends
+  /// on it and nothing waits, so that the run can be recorded once for all positions (`gpu::RecordedWork`).
   /// @param x  [1, hidden]
   /// @return   [1, hidden], the last hidden state
   [[nodiscard]] at::Tensor forward(const at::Tensor& x, const DecodePlace& place) const {

@@ -38,8 +38,9 @@ inline void validate(const SamplingOptions& options) {
 
 /// Says that logits choose nothing. @param found the largest of them
 [[noreturn]] inline void refuse_logits(const std::string& found) {
-  throw InputError("logits", found_expected(found, "a finite largest value; the weights or the input hold NaN or "
-                                                   "infinity"));
+  throw InputError("logits", found_expected(found,
+                                            "a finite largest value; the weights or the input hold NaN or "
+                                            "infinity"));
 }
 
 /// Chooses tokens from rows of logits. Holds the random state of one sequence.

@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <vector>
 
@@ -16,6 +15,7 @@
 #include "lisa/model/mask_bits.hpp"
 #include "mask_kernels.hpp"
 #include "memory.hpp"
+#include "tensor_memory.hpp"
 #include "tests/support/random_parameters.hpp"
 #include "tests/support/tensor_compare.hpp"
 #include "tests/support/windowed_attention.hpp"
@@ -29,22 +29,9 @@ using namespace lisa::test;
 using lisa::cuda::Bf16;
 using lisa::cuda::Fp16;
 using lisa::gpu::RelativeAttentionKernel;
-
-template <class Element>
-constexpr at::ScalarType dtype_of = std::is_same_v<Element, float>  ? at::kFloat
-                                    : std::is_same_v<Element, Bf16> ? at::kBFloat16
-                                                                    : at::kHalf;
-template <class Element>
-constexpr double unit_roundoff = std::is_same_v<Element, Bf16> ? 0x1p-8 : 0x1p-11;
-
-/// The emulator's copy of a tensor, as a tensor: what kernels may read.
-template <class Element>
-at::Tensor in_memory(simt::Memory& memory, const at::Tensor& tensor, const char* name) {
-  std::vector<Element> elements(static_cast<std::size_t>(tensor.numel()));
-  std::memcpy(elements.data(), tensor.contiguous().const_data_ptr(), elements.size() * sizeof(Element));
-  auto* const copy = const_cast<Element*>(memory.input(elements, name));
-  return at::from_blob(copy, tensor.sizes(), tensor.options().dtype(dtype_of<Element>));
-}
+using simt::dtype_of;
+using simt::in_memory;
+using simt::unit_roundoff;
 
 struct Grid {
   dim batch, heads, height, width, side;
