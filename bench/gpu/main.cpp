@@ -23,6 +23,7 @@ int main() {
                 CUDART_VERSION, TORCH_VERSION);
     lisa::gpu_bench::bench_relative_attention();
     lisa::gpu_bench::bench_mask_upsampling();
+    lisa::gpu_bench::bench_decoding();
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "GPU benches stopped: %s\n", error.what());

@@ -77,5 +77,6 @@ inline void require_close(const std::string& what, double difference, double bou
 
 void bench_relative_attention();
 void bench_mask_upsampling();
+void bench_decoding();
 
 }  // namespace lisa::gpu_bench

@@ -28,6 +28,8 @@ int main(int argc, char** argv) {
     lisa::gpu_test::check_warp_operations(checks, record);
     lisa::gpu_test::check_relative_attention(checks);
     lisa::gpu_test::check_mask_upsampling(checks);
+    lisa::gpu_test::check_decoding(checks);
+    lisa::gpu_test::check_streams(checks);
     std::printf("%d checks, %d failed\n", checks.count(), checks.failed());
     return checks.failed() == 0 ? 0 : 1;
   } catch (const std::exception& error) {
