@@ -1,8 +1,8 @@
 #pragma once
 
-// The one header that knows whether lisa::cuda is linked: the target's definition LISA_CUDA says so. What every
-// operator needs of the CUDA kernels, their arguments and refusals, is here in every build; launchers and streams only
-// with them.
+// Knows whether lisa::cuda is linked: the target's definition LISA_CUDA says so, here and for CUDA graphs
+// (gpu/recorded_work.hpp), nowhere else. What every operator needs of the CUDA kernels, their arguments and refusals,
+// is here in every build; launchers and streams only with them.
 
 // Kernels say `#pragma unroll`, which is nvcc's: host compilers warn of it outside of system headers.
 #pragma GCC system_header
