@@ -105,8 +105,8 @@ void check_step(dim held, int splits) {
   cache.advance(1);
 
   // Rotation rounds as the library's does, so the appended rows are the same; nothing else of the cache changes.
-  CHECK(at::equal(found.keys, cache.storage(0).keys));
-  CHECK(at::equal(found.values, cache.storage(0).values));
+  CHECK(found.keys.equal(cache.storage(0).keys));
+  CHECK(found.values.equal(cache.storage(0).values));
   const auto seen = [&](const at::Tensor& stored) { return stored.narrow(1, 0, held + 1).to(at::kDouble); };
   const at::Tensor exact = causal_attention(rotary.rotate(operands.q.unsqueeze(1), held).to(at::kDouble),
                                             seen(found.keys), seen(found.values));
