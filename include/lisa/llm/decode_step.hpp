@@ -33,8 +33,8 @@ class DecodeStep {
   struct Found {
     at::Tensor hidden;  ///< [1, hidden], the state behind the token that was run
     at::Tensor logits;  ///< [1, vocab]
-    gpu::HostCopy
-        choice;  ///< int64 [2]: the token chosen, -1 where no logit is finite; 1 if the answer goes on, else 0
+    /// int64 [2]: the token chosen, -1 where no logit is finite; 1 if the answer goes on, else 0.
+    gpu::HostCopy choice;
   };
 
   /// @param cache      holds at least one position; takes storage for its limit, and is not advanced by steps
