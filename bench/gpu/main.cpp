@@ -27,6 +27,7 @@ int main() {
     lisa::gpu_bench::bench_gemv();
     lisa::gpu_bench::bench_causal_attention();
     lisa::gpu_bench::bench_image_preprocess();
+    lisa::gpu_bench::bench_decoding();
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "GPU benches stopped: %s\n", error.what());

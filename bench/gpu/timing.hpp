@@ -81,5 +81,6 @@ void bench_image_preprocess();
 void bench_mask_upsampling();
 void bench_relative_attention();
 void bench_rms_norm();
+void bench_decoding();
 
 }  // namespace lisa::gpu_bench

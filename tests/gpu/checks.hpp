@@ -47,6 +47,10 @@ void check_image_preprocess(Checks& checks);
 void check_mask_upsampling(Checks& checks);
 void check_relative_attention(Checks& checks);
 void check_rms_norm(Checks& checks);
+/// Attention of one new position, and whole steps of decoding as a CUDA graph.
+void check_decoding(Checks& checks);
+/// Work beside the current stream: uploads, tensors of another stream, copies to the host.
+void check_streams(Checks& checks);
 /// The warp's operations against the emulator's twins of them. @param record file to write the vectors to, if any
 void check_warp_operations(Checks& checks, const std::string& record);
 

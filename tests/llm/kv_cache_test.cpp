@@ -2,8 +2,11 @@
 
 #include <rapidcheck.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "tests/support/random_parameters.hpp"
 
@@ -96,6 +99,40 @@ TEST_CASE("a fork and its origin go their own ways") {
   run(fork, other_keys, other_values, 7, 8);
   run(cache, keys, values, 7, 8);
   static_assert(!std::is_copy_constructible_v<KvCache> && !std::is_copy_assignable_v<KvCache>);
+}
+
+TEST_CASE("storage for the limit never moves, holds what was stored, and is 0 behind it") {
+  const at::Tensor keys = some_rows(90, 1), values = some_rows(90, 2);
+  for (const dim before : {1, 20, 60, 90}) {  // of the limit's 90; from 26 on the storage has grown to it by itself
+    CAPTURE(before);
+    KvCache cache(layers, 90);
+    run(cache, keys.add(100), values.add(100), 0, std::min<dim>(before + 5, 90));  // what stands behind is forgotten
+    cache.truncate(0);
+    run(cache, keys, values, 0, before);
+    cache.reserve_limit();
+    const auto addresses = [&] {
+      std::vector<const void*> all;
+      for (dim layer = 0; layer < layers; ++layer)
+        for (const at::Tensor& stored : {cache.storage(layer).keys, cache.storage(layer).values})
+          all.push_back(stored.const_data_ptr());
+      return all;
+    };
+    const std::vector<const void*> first = addresses();
+    for (dim layer = 0; layer < layers; ++layer) {
+      const double factor = static_cast<double>(layer) + 1;
+      const auto [k, v] = cache.storage(layer);
+      CHECK(k.size(1) == 90);
+      CHECK(at::equal(k.narrow(1, 0, before), keys.narrow(1, 0, before).mul(factor)));
+      CHECK(at::equal(v.narrow(1, 0, before), values.narrow(1, 0, before).mul(factor)));
+      CHECK(k.narrow(1, before, 90 - before).count_nonzero().item<std::int64_t>() == 0);
+      CHECK(v.narrow(1, before, 90 - before).count_nonzero().item<std::int64_t>() == 0);
+    }
+    run(cache, keys, values, before, 90);
+    cache.truncate(3);
+    cache.reserve_limit();
+    run(cache, keys, values, 3, 40);
+    CHECK(addresses() == first);
+  }
 }
 
 TEST_CASE("any order of appending and truncating leaves the newest content") {

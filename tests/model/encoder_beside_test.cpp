@@ -95,6 +95,23 @@ TEST_CASE("steps of an encoding are counted and lose nothing on the way") {
   CHECK(image.embedding.equal(embedding_at_once(image)));
 }
 
+TEST_CASE("an encoding that was started elsewhere is taken where the embedding is needed, and made once") {
+  PreparedImage image = prepared("a1");
+  encode_on_own_stream(golden_model().model, image);
+  CHECK_FALSE(image.embedding.defined());
+  REQUIRE(image.pending_embedding.has_value());
+  const void* const made = image.pending_embedding->get().const_data_ptr();
+  encode_on_own_stream(golden_model().model, image);
+  StageTimes times;
+  ensure_embedding(golden_model().model, image, times);
+  CHECK(image.embedding.const_data_ptr() == made);
+  CHECK(image.embedding.equal(embedding_at_once(image)));
+  CHECK_FALSE(image.pending_embedding.has_value());
+  CHECK(times.image_encoder == 0);
+  encode_on_own_stream(golden_model().model, image);
+  CHECK_FALSE(image.pending_embedding.has_value());
+}
+
 TEST_CASE("a single thread is not shared") {
   const aten::ThreadCount one(1);
   PreparedImage image = prepared("a1");

@@ -1,8 +1,8 @@
 #pragma once
 
-// The one header that knows whether lisa::cuda is linked: the target's definition LISA_CUDA says so. What every
-// operator needs of the CUDA kernels, their arguments and refusals, is here in every build; launchers and streams only
-// with them.
+// Knows whether lisa::cuda is linked: the target's definition LISA_CUDA says so, here and for CUDA graphs
+// (gpu/recorded_work.hpp), nowhere else. What every operator needs of the CUDA kernels, their arguments and refusals,
+// is here in every build; launchers and streams only with them.
 
 // Kernels say `#pragma unroll`, which is nvcc's: host compilers warn of it outside of system headers.
 #pragma GCC system_header
@@ -11,6 +11,7 @@
 
 #include "lisa/base/error.hpp"
 #include "lisa/cuda/causal_attention.cuh"
+#include "lisa/cuda/decode_attention.cuh"
 #include "lisa/cuda/gemv.cuh"
 #include "lisa/cuda/global_attention.cuh"
 #include "lisa/cuda/image_preprocess.cuh"
@@ -45,6 +46,14 @@ void launch_on_current_stream(c10::Device device, const char* name, const Launch
   if (status != cudaSuccess) throw IoError("", name, cudaGetErrorString(status));
 }
 
+/// Multiprocessors of a GPU. @throws IoError where CUDA reports an error
+[[nodiscard]] inline int multiprocessors(c10::Device device) {
+  int count = 0;
+  const cudaError_t status = cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device.index());
+  if (status != cudaSuccess) throw IoError("", "multiprocessors", cudaGetErrorString(status));
+  return count;
+}
+
 #else
 
 inline constexpr bool kernels_linked = false;
@@ -52,6 +61,7 @@ inline constexpr bool kernels_linked = false;
 /// Called in discarded branches only: without lisa::cuda there is nothing to launch.
 template <class Launch>
 void launch_on_current_stream(c10::Device device, const char* name, const Launch& launch);
+[[nodiscard]] int multiprocessors(c10::Device device);
 
 #endif
 

@@ -4,6 +4,7 @@
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -17,6 +18,9 @@
 #include "lisa/aten/operators.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/config/spec.hpp"
+#include "lisa/gpu/kernel_choice.hpp"
+#include "lisa/llm/decode_queue.hpp"
+#include "lisa/llm/decode_step.hpp"
 #include "lisa/llm/draft_tree.hpp"
 #include "lisa/llm/kv_cache.hpp"
 #include "lisa/llm/llama.hpp"
@@ -111,12 +115,30 @@ inline void validate(const std::vector<GenerationRequest>& requests) {
 
 namespace detail {
 
+/// Who takes the steps of an answer.
+enum class Stepping {
+  together,  ///< each step runs the rows of all sequences; the host knows their places and chooses
+  in_place,  ///< `DecodeQueue`, for one sequence
+};
+
+/// In place where that says the same in less time: one greedy answer on a GPU, with lisa::cuda.
+template <class Backbone>
+[[nodiscard]] Stepping choose_stepping(const std::vector<GenerationRequest>& requests) {
+  if (!DecodesInPlace<Backbone> || requests.size() != 1) return Stepping::together;
+  const GenerationRequest& request = requests.front();
+  const bool greedy =
+      request.sampling.temperature == 0 && request.forced_answer.empty() && request.segmentation != Segmentation::off;
+  return greedy && gpu::kernels_apply({gpu::kernel_operand(request.prompt)}) ? Stepping::in_place : Stepping::together;
+}
+
 /// The state of `generate`: which sequences still grow and what each has said.
 template <class SegPolicy, class Backbone>
 class Generation {
  public:
-  Generation(const Backbone& llm, const std::vector<GenerationRequest>& requests, const GenerationObserver& observer)
-      : llm_(llm), observer_(observer) {
+  /// @param stepping  `in_place` only for what `choose_stepping` would take on a GPU
+  Generation(const Backbone& llm, const std::vector<GenerationRequest>& requests, const GenerationObserver& observer,
+             Stepping stepping)
+      : llm_(llm), observer_(observer), stepping_(stepping) {
     validate(requests);
     for (std::size_t i = 0; i < requests.size(); ++i)
       voices_.push_back({i, &requests[i], Sampler(requests[i].sampling)});
@@ -215,18 +237,21 @@ class Generation {
   }
 
   void choose_tokens() {
-    const at::Tensor logits = llm_.logits(states_);  // [voices, vocab]
+    const std::optional<Chosen> chosen = std::exchange(chosen_, std::nullopt);
+    const at::Tensor logits = chosen ? chosen->logits : llm_.logits(states_);  // [voices, vocab]
     for (std::size_t i = 0; i < voices_.size(); ++i) {
       const auto row = static_cast<std::int64_t>(i);
-      take(voices_[i], states_.select(0, row), logits.select(0, row));
+      take(voices_[i], states_.select(0, row), logits.select(0, row),
+           chosen ? std::optional(chosen->token) : std::nullopt);
     }
   }
 
-  void take(Voice& voice, const at::Tensor& state, const at::Tensor& logits) {
+  /// @param largest  the token of the largest logit, if it is known
+  void take(Voice& voice, const at::Tensor& state, const at::Tensor& logits, std::optional<std::int64_t> largest) {
     const GenerationRequest& request = *voice.request;
     const auto index = static_cast<dim>(voice.answer.tokens.size());
     const bool last = index + 1 >= request.max_new_tokens;
-    const std::int64_t token = next_token(voice, logits, index, last);
+    const std::int64_t token = next_token(voice, logits, largest, index, last);
     voice.answer.tokens.push_back(token);
     voice.state_wanted = false;
     if (token == request.seg_token) {
@@ -253,7 +278,8 @@ class Generation {
     voice.answer.stopped_by = reason;
   }
 
-  std::int64_t next_token(Voice& voice, const at::Tensor& logits, dim index, bool last) const {
+  std::int64_t next_token(Voice& voice, const at::Tensor& logits, std::optional<std::int64_t> largest, dim index,
+                          bool last) const {
     const GenerationRequest& request = *voice.request;
     if (!request.forced_answer.empty()) return forced_token(request, index, logits.size(0));
     if (voice.end_next) return request.end_token;
@@ -262,7 +288,7 @@ class Generation {
       allowed = logits.clone();
       allowed.select(0, request.seg_token).fill_(-std::numeric_limits<double>::infinity());
     }
-    const std::int64_t token = voice.sampler.sample(allowed);
+    const std::int64_t token = largest ? *largest : voice.sampler.sample(allowed);
     const bool ends = last || token == request.end_token;
     if (request.segmentation == Segmentation::forced && ends && !voice.has_seg) {
       voice.end_next = true;
@@ -328,6 +354,8 @@ class Generation {
   /// Feeds the newest token of the given voices: [which, hidden].
   at::Tensor step(const std::vector<std::size_t>& which) {
     if (observer_.on_step) observer_.on_step();
+    if constexpr (DecodesInPlace<Backbone>)
+      if (stepping_ == Stepping::in_place) return step_in_place(voices_.front());
     std::vector<std::int64_t> tokens;
     std::vector<Segment> segments;
     for (const std::size_t i : which) {
@@ -335,6 +363,17 @@ class Generation {
       segments.push_back({1, voices_[i].request->cache});
     }
     return llm_.forward(llm_.embed(ids(tokens)), segments);
+  }
+
+  /// The same for the only voice, with the device's own choice of what comes next.
+  at::Tensor step_in_place(const Voice& voice) {
+    const GenerationRequest& request = *voice.request;
+    // Where an answer without [SEG] is to get one, the host may choose another token than the device.
+    const bool looks = observer_.on_token || observer_.on_seg || request.segmentation != Segmentation::automatic;
+    if (!in_place_) in_place_.emplace(llm_, *request.cache, request.prompt.device(), request.end_token, looks);
+    const auto step = in_place_->next(voice.answer.tokens.back());
+    chosen_ = Chosen{step.logits, step.token};
+    return step.hidden;
   }
 
   /// int64 [T] where the model is.
@@ -347,10 +386,19 @@ class Generation {
     return from.index_select(0, at::tensor(which, from.options().dtype(at::kLong)));
   }
 
+  /// What a step in place has chosen beforehand.
+  struct Chosen {
+    at::Tensor logits;  // [1, vocab]
+    std::int64_t token;
+  };
+
   const Backbone& llm_;
   const GenerationObserver& observer_;
+  Stepping stepping_;
   std::vector<Voice> voices_;
   at::Tensor states_;  // [voices, hidden]
+  std::optional<Chosen> chosen_;
+  std::optional<DecodeQueue<Backbone>> in_place_;  // from the first step in place on
 };
 
 }  // namespace detail
@@ -365,7 +413,8 @@ class Generation {
 template <class SegPolicy, class Backbone>
 [[nodiscard]] std::vector<GeneratedAnswer> generate(const Backbone& llm, const std::vector<GenerationRequest>& requests,
                                                     const GenerationObserver& observer = {}) {
-  return detail::Generation<SegPolicy, Backbone>(llm, requests, observer).run();
+  const detail::Stepping stepping = detail::choose_stepping<Backbone>(requests);
+  return detail::Generation<SegPolicy, Backbone>(llm, requests, observer, stepping).run();
 }
 
 }  // namespace lisa

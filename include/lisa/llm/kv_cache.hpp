@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lisa/aten/operators.hpp"
@@ -57,6 +58,22 @@ class KvCache {
 
   void advance(dim rows) noexcept { length_ += rows; }
 
+  /// Takes storage for `limit()` positions, which never moves again, so that work that was recorded with its addresses
+  /// stays right; what is not stored yet is 0 there. Call with at least one position held.
+  void reserve_limit() {
+    if (std::exchange(has_limit_reserved_, true)) return;
+    for (Layer& layer : layers_) {
+      reserve_rows(layer, layer.keys, limit_);
+      for (const at::Tensor& held : {layer.keys, layer.values}) held.narrow(1, length_, limit_ - length_).zero_();
+    }
+  }
+
+  /// All of a layer's storage, with what stands behind the sequence.
+  [[nodiscard]] KeysValues storage(dim layer) const {
+    const Layer& slot = layers_[static_cast<std::size_t>(layer)];
+    return {slot.keys, slot.values};
+  }
+
   /// Makes a row that was stored behind the sequence without becoming part of it the next position.
   /// @param row  its place, >= length(); nothing was stored there since
   void adopt(dim row) {
@@ -102,9 +119,13 @@ class KvCache {
     const dim capacity = layer.keys.defined() ? layer.keys.size(1) : 0;
     if (needed <= capacity) return;
     // A first prompt of ordinary length and its answer fit without another copy.
-    const dim grown = std::min(limit_, std::max(needed + 64, capacity + capacity / 2));
+    reserve_rows(layer, rows, std::min(limit_, std::max(needed + 64, capacity + capacity / 2)));
+  }
+
+  /// @param like  rows of the layer, [kv_heads, any, head_dim]
+  void reserve_rows(Layer& layer, const at::Tensor& like, dim capacity) const {
     const auto enlarged = [&](const at::Tensor& held) {
-      at::Tensor larger = aten::empty({rows.size(0), grown, rows.size(2)}, rows.options());
+      at::Tensor larger = aten::empty({like.size(0), capacity, like.size(2)}, like.options());
       if (length_ > 0) larger.narrow(1, 0, length_).copy_(held.narrow(1, 0, length_));
       return larger;
     };
@@ -114,6 +135,7 @@ class KvCache {
   std::vector<Layer> layers_;
   dim limit_;
   dim length_ = 0;
+  bool has_limit_reserved_ = false;
 };
 
 }  // namespace lisa

@@ -16,6 +16,8 @@
 #include "lisa/llm/draft_tree.hpp"
 #include "lisa/llm/kv_cache.hpp"
 #include "lisa/nn/causal_attention.hpp"
+#include "lisa/nn/decode_attention.hpp"
+#include "lisa/nn/decode_position.hpp"
 #include "lisa/nn/linear.hpp"
 #include "lisa/nn/lora_linear.hpp"
 #include "lisa/nn/masked_attention.hpp"
@@ -34,6 +36,12 @@ struct Segment {
   const DraftRows* drafts = nullptr;
 
   [[nodiscard]] dim drafted() const { return drafts == nullptr ? 0 : drafts->count; }
+};
+
+/// Where a step of decoding runs: at one new position of a sequence.
+struct DecodePlace {
+  KvCache* cache = nullptr;  ///< its storage is at its limit (`KvCache::reserve_limit`)
+  DecodePosition position;   ///< behind what the cache holds
 };
 
 /// Self-attention of one LLaMA block over a packed batch of sequences of any lengths.
@@ -74,6 +82,16 @@ struct LlamaAttention {
     const at::Tensor k = RotaryEmbedding<width>::rotated(heads(k_proj.forward(x)), c, s);
     const at::Tensor attended = masked_attention(q, k, heads(v_proj.forward(x)), rows.bias);
     return o_proj.forward(attended.transpose(1, 2).reshape({rows.items * rows.length, C.hidden}));
+  }
+
+  /// x [1, hidden], the row of one new position -> the same.
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x, const DecodePlace& place, dim layer,
+                                   const RotaryEmbedding<width>& rotary) const {
+    const auto heads = [](const at::Tensor& t) { return t.view({-1, width}); };  // [1, h * width] -> [h, width]
+    const auto [keys, values] = place.cache->storage(layer);
+    const at::Tensor attended = decode_attention(heads(q_proj.forward(x)), heads(k_proj.forward(x)),
+                                                 heads(v_proj.forward(x)), rotary, keys, values, place.position);
+    return o_proj.forward(attended.view({1, C.hidden}));
   }
 
   /// `visit(name, projection)` for the four projections.
@@ -179,6 +197,12 @@ struct LlamaBlock {
     return feed_forward(x, self_attn.forward(input_layernorm.forward(x), rows, angles));
   }
 
+  /// x [1, hidden], the row of one new position -> the same.
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x, const DecodePlace& place, dim layer,
+                                   const RotaryEmbedding<head_dim(C)>& rotary) const {
+    return feed_forward(x.add(self_attn.forward(input_layernorm.forward(x), place, layer, rotary)));
+  }
+
   /// `visit(name, projection)` for every linear layer of the block.
   template <class Visitor>
   void for_each_projection(const std::string& prefix, Visitor&& visit) {
@@ -263,6 +287,18 @@ struct Llama {
     at::Tensor hidden = x;
     for (const LlamaBlock<C, L>& block : layers)
       hidden = run([&block, rows, angles](const at::Tensor& h) { return block.forward(h, rows, angles); }, hidden);
+    return norm.forward(hidden);
+  }
+
+  /// Runs one new position of a sequence through all blocks and the final norm; its keys and values are stored behind
+  /// what the cache holds, and `advance` is left to the caller. The position is not read on the host, no shape depends
+  /// on it and nothing waits, so that the run can be recorded once for all positions (`gpu::RecordedWork`).
+  /// @param x  [1, hidden]
+  /// @return   [1, hidden], the last hidden state
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x, const DecodePlace& place) const {
+    at::Tensor hidden = x;
+    for (std::size_t layer = 0; layer < layers.size(); ++layer)
+      hidden = layers[layer].forward(hidden, place, static_cast<dim>(layer), rotary);
     return norm.forward(hidden);
   }
 

@@ -36,6 +36,13 @@ inline void validate(const SamplingOptions& options) {
   if (!defects.empty()) throw InputError("sampling", defects.report("wrong options"));
 }
 
+/// Says that logits choose nothing. @param found the largest of them
+[[noreturn]] inline void refuse_logits(const std::string& found) {
+  throw InputError("logits", found_expected(found,
+                                            "a finite largest value; the weights or the input hold NaN or "
+                                            "infinity"));
+}
+
 /// Chooses tokens from rows of logits. Holds the random state of one sequence.
 class Sampler {
  public:
@@ -49,10 +56,8 @@ class Sampler {
     const auto largest = std::max_element(values.begin(), values.end(), [](float a, float b) {
       return a < b || (std::isnan(a) && !std::isnan(b));  // NaN never wins
     });
-    if (largest == values.end() || !std::isfinite(*largest))
-      throw InputError("logits",
-                       found_expected(largest == values.end() ? "no value" : std::to_string(*largest),
-                                      "a finite largest value; the weights or the input hold NaN or infinity"));
+    if (largest == values.end()) refuse_logits("no value");
+    if (!std::isfinite(*largest)) refuse_logits(std::to_string(*largest));
     if (options_.temperature == 0) return largest - values.begin();
     return draw(values, *largest);
   }

@@ -82,10 +82,11 @@ struct AskOptions {
   /// Empty: every token takes its step. Not used when the temperature is not 0, with `Segmentation::off` or with a
   /// trace.
   std::vector<std::string> drafts = likely_answers();
-  /// Says that the answer will surely have masks: on a CPU the image encoder then works beside the language model's
-  /// steps, on half of the threads, rather than when the first `[SEG]` is there, and masks are made when the text is
-  /// complete, unless `on_mask` asks for them before. An answer without masks takes longer with it. The results do not
-  /// depend on it, beyond the rounding of products on fewer threads.
+  /// Says that the answer will surely have masks: the image encoder then works beside the language model rather than
+  /// when the first `[SEG]` is there, on a CPU beside its steps on half of the threads, on a GPU from the start on a
+  /// stream of its own. Masks are made when the text is complete, unless `on_mask` asks for them before. An answer
+  /// without masks takes longer with it. The results do not depend on it, beyond the rounding of products on fewer
+  /// threads.
   bool masks_expected = false;
   /// Text as soon as it is certain; false ends the answer.
   std::function<bool(std::string_view text)> on_text{};

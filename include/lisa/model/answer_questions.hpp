@@ -203,21 +203,22 @@ class OpenQuestion {
   std::vector<MaskTensors> mask_tensors_;
 };
 
-/// Whether a question's image is to be encoded beside the language model's steps. A trace is compared with recorded
+/// Whether a question's image is to be encoded beside the language model. A trace is compared with recorded
 /// steps, which were taken one by one.
 inline bool encodes_beside(const Question& question) {
   const AskOptions& options = *question.options;
-  return options.masks_expected && options.segmentation != Segmentation::off && options.trace == nullptr &&
-         question.image->visual_rows.is_cpu();
+  return options.masks_expected && options.segmentation != Segmentation::off && options.trace == nullptr;
 }
 
 /// Whether a question's masks can wait for the end of its answer, so that the encoder has until then.
 inline bool masks_can_wait(const Question& question) { return encodes_beside(question) && !question.options->on_mask; }
 
-inline std::vector<PreparedImage*> images_to_encode(const std::vector<Question>& questions) {
+/// The images of such questions on devices of one type.
+inline std::vector<PreparedImage*> images_to_encode(const std::vector<Question>& questions, c10::DeviceType type) {
   std::vector<PreparedImage*> images;
   for (const Question& question : questions)
-    if (encodes_beside(question) && std::ranges::find(images, question.image) == images.end())
+    if (encodes_beside(question) && question.image->visual_rows.device().type() == type &&
+        std::ranges::find(images, question.image) == images.end())
       images.push_back(question.image);
   return images;
 }
@@ -293,7 +294,9 @@ template <ModelSpec S>
   std::vector<GenerationRequest> requests;
   for (auto& question : open) requests.push_back(question.request(tokenizer));
   double prefill = 0;
-  EncoderBeside<S> encoder(model, detail::images_to_encode(questions));
+  for (PreparedImage* const image : detail::images_to_encode(questions, c10::DeviceType::CUDA))
+    encode_on_own_stream(model, *image);
+  EncoderBeside<S> encoder(model, detail::images_to_encode(questions, c10::DeviceType::CPU));
   GenerationObserver observer;
   observer.on_prompt = [&](std::size_t i, const at::Tensor& hidden) {
     prefill += watch.lap();

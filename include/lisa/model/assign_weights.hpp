@@ -17,6 +17,7 @@
 #include "lisa/base/printable.hpp"
 #include "lisa/checkpoint/archive.hpp"
 #include "lisa/checkpoint/canonical_name.hpp"
+#include "lisa/gpu/staged_upload.hpp"
 #include "lisa/model/lisa_model.hpp"
 #include "lisa/model/part.hpp"
 #include "lisa/model/precision.hpp"
@@ -194,10 +195,11 @@ class WeightAssignment {
     std::map<Part, at::ScalarType> stored;
     for (const Pending& weight : pending_)
       if (!weight.quantised) stored.try_emplace(weight.part, weight.value.scalar_type());
+    gpu::StagedUpload upload;
     for (const Pending& weight : pending_) {
       const at::ScalarType dtype =
           weight.quantised ? at::kByte : dtype_of(weight.part, precision, stored[weight.part], stored[Part::llm]);
-      *weight.target = weight.value.to(weight.value.options().device(device).dtype(dtype));
+      *weight.target = upload.to(weight.value, device, dtype);
       if (!weight.target->is_same(weight.value)) release_source(weight.value);
     }
   }

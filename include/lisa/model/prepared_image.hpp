@@ -4,10 +4,12 @@
 #include <c10/core/InferenceMode.h>
 
 #include <concepts>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
 #include "lisa/base/stopwatch.hpp"
+#include "lisa/gpu/pending_tensor.hpp"
 #include "lisa/image/image.hpp"
 #include "lisa/image/preprocess_tensor.hpp"
 #include "lisa/model/answer.hpp"
@@ -26,6 +28,8 @@ struct PreparedImage {
   at::Tensor visual_rows;      ///< [tokens, hidden]
   at::Tensor embedding;        ///< [1, C, grid, grid], undefined until `ensure_embedding`
   Encoding encoding;           ///< what has been done towards the embedding
+  /// The embedding while a stream of its own computes it, until `ensure_embedding` takes it from there.
+  std::optional<gpu::PendingTensor> pending_embedding;
 };
 
 namespace detail {
@@ -53,7 +57,7 @@ template <ModelSpec S>
                                           const ImageFeatures& known = {}) {
   const c10::InferenceMode no_gradients;
   Stopwatch watch;
-  PreparedImage prepared{preprocess_sam(image, sam), preprocess_clip(image, clip), {}, {}, {}, {}};
+  PreparedImage prepared{preprocess_sam(image, sam), preprocess_clip(image, clip), {}, {}, {}, {}, {}};
   times.preprocess += watch.lap();
   const auto visual = known.visual.defined()
                           ? model.project_visual(model.as_input_of(model.vision_tower, known.visual.unsqueeze(0)))
@@ -82,9 +86,21 @@ void encode_further(const Lisa<S>& model, PreparedImage& image) {
   }
 }
 
-/// Runs what is left of the image encoder's work, unless the image has been through it.
+/// Starts the image encoder on a stream of its own, beside what the current stream is given from now on, unless the
+/// image has been through it or is on its way.
+template <ModelSpec S>
+void encode_on_own_stream(const Lisa<S>& model, PreparedImage& image) {
+  if (image.embedding.defined() || image.pending_embedding) return;
+  const c10::InferenceMode no_gradients;
+  image.pending_embedding.emplace(image.visual_rows.device(),
+                                  [&] { return model.encode_image(image.sam.image.unsqueeze(0)); });
+}
+
+/// Runs what is left of the image encoder's work, unless the image has been through it. What another stream computes is
+/// waited for by the current stream, not by the host.
 template <ModelSpec S>
 void ensure_embedding(const Lisa<S>& model, PreparedImage& image, StageTimes& times) {
+  if (const auto pending = std::exchange(image.pending_embedding, std::nullopt)) image.embedding = pending->get();
   if (image.embedding.defined()) return;
   Stopwatch watch;
   while (!image.embedding.defined()) encode_further(model, image);

@@ -40,4 +40,12 @@ at::Tensor output_tensor(Memory& memory, at::IntArrayRef sizes, const char* name
                        at::TensorOptions().dtype(dtype_of<Element>));
 }
 
+/// The emulator's copy of a tensor in one piece, for what kernels may write as well.
+template <class Element>
+at::Tensor in_writable_memory(Memory& memory, const at::Tensor& tensor, const char* name) {
+  std::vector<Element> elements(static_cast<std::size_t>(tensor.numel()));
+  std::memcpy(elements.data(), tensor.contiguous().const_data_ptr(), elements.size() * sizeof(Element));
+  return at::from_blob(memory.in_out(elements, name), tensor.sizes(), tensor.options());
+}
+
 }  // namespace simt

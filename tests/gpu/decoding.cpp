@@ -1,0 +1,149 @@
+#include <ATen/ops/equal.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lisa/gpu/decode_attention.hpp"
+#include "lisa/llm/decode_step.hpp"
+#include "lisa/llm/generate.hpp"
+#include "lisa/llm/llama.hpp"
+#include "lisa/nn/causal_attention.hpp"
+#include "lisa/nn/decode_position.hpp"
+#include "lisa/nn/rotary.hpp"
+#include "tests/gpu/checks.hpp"
+#include "tests/support/tensor_compare.hpp"
+#include "tests/support/windowed_attention.hpp"
+
+namespace lisa::gpu_test {
+namespace {
+
+struct Case {
+  const char* name;
+  dim heads, kv_heads, capacity, position;
+};
+
+constexpr Case cases[] = {
+    {"first position", 4, 4, 100, 0},          {"63 held", 4, 2, 100, 63},
+    {"64 held, shared keys", 16, 1, 200, 64},  {"the cache's last row", 3, 3, 130, 129},
+    {"LLaMA-7B, 316 held", 32, 32, 2048, 316}, {"LLaMA-7B, full", 32, 32, 2048, 2047},
+};
+
+template <dim HeadDim>
+void check_attention(Checks& checks, const Case& c, at::ScalarType dtype, double unit) {
+  const std::string name = "decode attention, " + std::string(c.name) + ", heads of " + std::to_string(HeadDim) +
+                           (dtype == at::kHalf ? ", fp16" : ", bf16");
+  const at::Tensor q = random_on_gpu({c.heads, HeadDim}, 1, dtype), k = random_on_gpu({c.kv_heads, HeadDim}, 2, dtype);
+  const at::Tensor v = random_on_gpu({c.kv_heads, HeadDim}, 3, dtype);
+  const at::Tensor keys = random_on_gpu({c.kv_heads, c.capacity, HeadDim}, 4, dtype);
+  const at::Tensor values = random_on_gpu({c.kv_heads, c.capacity, HeadDim}, 5, dtype);
+  const auto rotary = RotaryEmbedding<HeadDim>::make(c.capacity, 1e4, q.options());
+  DecodePosition position(q.device());
+  position.set(c.position);
+  const at::Tensor new_keys = keys.clone(), new_values = values.clone();
+  new_keys.narrow(1, c.position, 1).copy_(rotary.rotate(k.unsqueeze(1), c.position));
+  new_values.narrow(1, c.position, 1).copy_(v.unsqueeze(1));
+  const auto found = gpu::decode_attention({q, k, v, rotary.cosine, rotary.sine, keys, values, position.sequence()});
+  if (!found) {
+    checks.equal(name + ": taken by a kernel", false);
+    return;
+  }
+  const auto seen = [&](const at::Tensor& t) { return t.narrow(1, 0, c.position + 1).to(at::kDouble); };
+  const at::Tensor reference =
+      causal_attention(rotary.rotate(q.unsqueeze(1), c.position).to(at::kDouble), seen(new_keys), seen(new_values));
+  checks.within(name, test::largest_difference(*found, reference.squeeze(1)),
+                test::attention_bound(unit, new_values.abs().max().item<double>()));
+  checks.equal(name + ", cache", at::equal(keys, new_keys) && at::equal(values, new_values));
+}
+
+constexpr LlamaConfig small{
+    .vocab = 300, .hidden = 512, .mlp = 640, .layers = 3, .heads = 8, .kv_heads = 4, .context = 200};
+constexpr dim prompt_rows = 20;
+
+Llama<small> random_model() {
+  Llama<small> llm;
+  test::fill_parameters(llm, 100, at::kBFloat16);
+  llm.for_each_parameter("", [](const std::string&, at::Tensor& value, const Shape&) { value = value.to(at::kCUDA); });
+  llm.prepare();
+  return llm;
+}
+
+at::Tensor prompt() { return random_on_gpu({prompt_rows, small.hidden}, 7, at::kBFloat16); }
+
+void run_prompt(const Llama<small>& llm, KvCache& cache) {
+  const Segment segment{prompt_rows, &cache};
+  static_cast<void>(llm.forward(prompt(), {&segment, 1}));
+}
+
+/// The same step three times: run, recorded and replayed.
+void check_recording(Checks& checks, const Llama<small>& llm) {
+  KvCache cache = llm.make_cache();
+  run_prompt(llm, cache);
+  DecodeStep<Llama<small>> step(llm, cache, at::kCUDA, -1);
+  std::vector<at::Tensor> hidden, logits;
+  for (int i = 0; i < 3; ++i) {
+    step.start(5);
+    const auto found = step.run(/*keep=*/true);
+    hidden.push_back(found.hidden);
+    logits.push_back(found.logits);
+  }
+  checks.equal("a step as it is recorded", at::equal(hidden[0], hidden[1]) && at::equal(logits[0], logits[1]));
+  checks.equal("a step from the record", at::equal(hidden[0], hidden[2]) && at::equal(logits[0], logits[2]));
+}
+
+/// A recorded answer, and its tokens run one by one by operators that know their places.
+void check_answer(Checks& checks, const Llama<small>& llm) {
+  constexpr dim steps = 150;
+  KvCache recorded = llm.make_cache(), plain = llm.make_cache();
+  run_prompt(llm, recorded);
+  run_prompt(llm, plain);
+  DecodeQueue<Llama<small>> queue(llm, recorded, at::kCUDA, -1, /*states_wanted=*/true);
+  std::int64_t token = 5;
+  double worst = 0;
+  bool greedy = true;
+  for (dim i = 0; i < steps; ++i) {
+    const Segment segment{1, &plain};
+    const at::Tensor id = aten::full({1}, token, at::TensorOptions().dtype(at::kLong).device(at::kCUDA));
+    const at::Tensor expected = llm.forward(llm.embed(id), {&segment, 1});
+    const auto found = queue.next(token);
+    worst = std::max(worst, test::relative_l2(found.hidden, expected));
+    greedy = greedy && found.logits.argmax().item<std::int64_t>() == found.token;
+    token = found.token;
+  }
+  checks.within("recorded steps, worst state", worst, 3e-2);  // of bf16 operators, as the CPU's comparisons
+  checks.equal("recorded steps, the largest logit", greedy);
+  checks.equal("recorded steps, the cache's length", recorded.length() == plain.length());
+}
+
+/// What `generate` says watched, and unwatched, where steps are queued ahead of the host.
+void check_generation(Checks& checks, const Llama<small>& llm) {
+  const auto say = [&](const GenerationObserver& observer, std::int64_t end_token) {
+    KvCache cache = llm.make_cache();
+    GenerationRequest request{.cache = &cache, .prompt = prompt(), .max_new_tokens = 100, .end_token = end_token};
+    std::vector<std::int64_t> tokens = generate<PredictingHiddenState>(llm, {request}, observer).front().tokens;
+    checks.equal("the cache of an answer of " + std::to_string(tokens.size()),
+                 cache.length() == prompt_rows + static_cast<dim>(tokens.size()) - 1);
+    return tokens;
+  };
+  const GenerationObserver observer{.on_token = [](std::size_t, const GeneratedToken&) { return true; }};
+  const std::vector<std::int64_t> endless = say(observer, -1);
+  checks.equal("an unwatched answer", say({}, -1) == endless);
+  for (const std::size_t last : {std::size_t{0}, std::size_t{1}, std::size_t{2}, std::size_t{60}})
+    checks.equal("an answer that ends", say({}, endless[last]) == say(observer, endless[last]));
+}
+
+}  // namespace
+
+void check_decoding(Checks& checks) {
+  for (const Case& c : cases) {
+    check_attention<64>(checks, c, at::kBFloat16, 0x1p-8);
+    check_attention<128>(checks, c, at::kBFloat16, 0x1p-8);
+    check_attention<128>(checks, c, at::kHalf, 0x1p-11);
+  }
+  const Llama<small> llm = random_model();
+  check_recording(checks, llm);
+  check_answer(checks, llm);
+  check_generation(checks, llm);
+}
+
+}  // namespace lisa::gpu_test
