@@ -12,6 +12,7 @@
 #include "lisa/base/error.hpp"
 #include "lisa/cuda/global_attention.cuh"
 #include "lisa/cuda/mask_upsample.cuh"
+#include "lisa/cuda/reference_attention.cuh"
 #include "lisa/cuda/window_attention.cuh"
 
 #if defined(LISA_CUDA)
@@ -20,6 +21,7 @@
 
 #include "lisa/cuda/attention_launchers.cuh"
 #include "lisa/cuda/mask_launchers.cuh"
+#include "lisa/cuda/reference_attention_launchers.cuh"
 #endif
 
 namespace lisa::gpu {
