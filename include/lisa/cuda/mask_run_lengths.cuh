@@ -31,8 +31,7 @@ struct MaskRunLengths {
 
 /// Changes of a strip that can matter for the first `capacity` run lengths.
 [[nodiscard]] LISA_HOST_DEVICE constexpr int mask_strip_room(int height, int capacity) {
-  const int pixels = mask_tile_width * height;
-  return capacity < pixels ? capacity : pixels;
+  return capacity / mask_tile_width < height ? capacity : mask_tile_width * height;
 }
 
 /// Shared memory of a block.
@@ -40,6 +39,7 @@ struct MaskRunLengthsShared {
   ColumnChanges warp_changes[mask_block_warps];
   std::uint32_t ticket;
 };
+/// None where no run lengths are wanted.
 [[nodiscard]] constexpr int mask_run_lengths_shared_bytes(const MaskRunLengths& a) {
   return a.counts == nullptr ? 0 : static_cast<int>(sizeof(MaskRunLengthsShared));
 }
@@ -49,7 +49,7 @@ LISA_DEVICE ColumnChanges followed_by(const ColumnChanges& left, const ColumnCha
   return {left.count + right.count, right.last > left.last ? right.last : left.last};
 }
 
-/// Of all lanes up to this one, itself included.
+/// The changes of all lanes up to this one, its own included.
 template <class Dev>
 LISA_DEVICE ColumnChanges changes_up_to(const ColumnChanges& own, int lane) {
   ColumnChanges sum = own;

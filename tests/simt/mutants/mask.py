@@ -113,7 +113,7 @@ MUTANTS = [
     Mutant("runs_no_room_checked", RUNS, "if (run < static_cast<std::uint32_t>(a.capacity)) counts", "counts"),
     Mutant("runs_last_one_missing", RUNS, "a.runs[mask] = before.count + 1", "a.runs[mask] = before.count"),
     Mutant("runs_everyone_writes_the_end", RUNS, "  if (thread == 0) {\n    write(before", "  if (thread < 2) {\n    write(before"),
-    Mutant("runs_room_of_a_smaller_strip", RUNS, "const int pixels = mask_tile_width * height;",
-           "const int pixels = mask_tile_width * height / 4;", host=True),
+    Mutant("runs_room_of_a_smaller_strip", RUNS, "? capacity : mask_tile_width * height;",
+           "? capacity : mask_tile_width * height / 4;", host=True),
     Mutant("runs_asked_for_always", UPSAMPLE, "  if (a.run_lengths.counts != nullptr)\n    mask_run", "  mask_run"),
 ]
