@@ -9,7 +9,7 @@ namespace lisa::cuda {
 
 /// Pixels that one warp computes: each lane two columns, 32 apart, from top to bottom.
 inline constexpr int mask_tile_width = 64, mask_tile_height = 32;
-/// Warps of a block, one below the other.
+/// Warps of a block, one below the other, and their threads.
 inline constexpr int mask_block_warps = 4;
 inline constexpr int mask_block_threads = mask_block_warps * 32;
 
