@@ -30,9 +30,12 @@ constexpr Case cases[] = {
     {"4K", 3, 256, {1024, 576, 1024, 2160, 3840}},
 };
 
-/// What a launch writes: logits [N, h, w], words by rows and by columns.
+constexpr dim capacity = 4096;
+
+/// What a launch writes: logits [N, h, w], words by rows, and by columns with their run lengths.
 struct Results {
-  at::Tensor logits, rows, columns;
+  at::Tensor logits, rows;
+  gpu::MaskRunLengthTensors run_lengths;
 };
 
 template <class Element>
@@ -41,12 +44,14 @@ Results launch(const at::Tensor& low_res, const gpu::MaskExtents& e, cuda::MaskR
   const auto options = low_res.options();
   Results out{at::empty({n, e.height, e.width}, options.dtype(at::kFloat)),
               at::empty({n, e.height, (e.width + 63) / 64}, options.dtype(at::kLong)),
-              at::empty({n, (e.height + 31) / 32, e.width}, options.dtype(at::kInt))};
+              gpu::MaskRunLengthTensors::make(n, e.height, e.width, capacity, options)};
   auto arguments = gpu::mask_upsample_arguments<Element>(low_res, out.rows, e);
   arguments.logits = out.logits.mutable_data_ptr<float>();
-  arguments.column_bits = gpu::mutable_elements_of<std::uint32_t>(out.columns);
-  gpu::launch_on_current_stream(low_res.device(), "mask_upsample",
-                                [&](auto stream) { return launch_mask_upsample(arguments, rounding, stream); });
+  out.run_lengths.fill(arguments);
+  // Twice: the first launch must leave the tickets as it found them.
+  for (int times = 0; times < 2; ++times)
+    gpu::launch_on_current_stream(low_res.device(), "mask_upsample",
+                                  [&](auto stream) { return launch_mask_upsample(arguments, rounding, stream); });
   return out;
 }
 
@@ -73,23 +78,11 @@ std::vector<std::uint32_t> run_lengths(const at::Tensor& mask) {
   return runs;
 }
 
-void check_run_lengths(Checks& checks, const std::string& name, const at::Tensor& columns, const at::Tensor& mask) {
-  const dim n = mask.size(0), capacity = 4096;
-  const auto options = mask.options().dtype(at::kInt);
-  at::Tensor counts = at::empty({n, capacity}, options), runs = at::empty({n}, options);
-  const cuda::MaskRunLengthsArguments arguments{.column_bits = gpu::elements_of<std::uint32_t>(columns),
-                                                .counts = gpu::mutable_elements_of<std::uint32_t>(counts),
-                                                .runs = gpu::mutable_elements_of<std::uint32_t>(runs),
-                                                .masks = static_cast<int>(n),
-                                                .height = static_cast<int>(mask.size(1)),
-                                                .width = static_cast<int>(mask.size(2)),
-                                                .capacity = static_cast<int>(capacity)};
-  gpu::launch_on_current_stream(mask.device(), "mask_run_lengths",
-                                [&](auto stream) { return launch_mask_run_lengths(arguments, stream); });
-  counts = counts.to(at::kCPU);
-  runs = runs.to(at::kCPU);
+void check_run_lengths(Checks& checks, const std::string& name, const gpu::MaskRunLengthTensors& lengths,
+                       const at::Tensor& mask) {
+  const at::Tensor counts = lengths.counts.to(at::kCPU), runs = lengths.runs.to(at::kCPU);
   bool same = true;
-  for (dim i = 0; i < n; ++i) {
+  for (dim i = 0; i < mask.size(0); ++i) {
     const std::vector<std::uint32_t> expected = run_lengths(mask[i]);
     const auto* const found = gpu::elements_of<std::uint32_t>(counts) + i * capacity;
     const std::size_t kept = std::min<std::size_t>(expected.size(), static_cast<std::size_t>(capacity));
@@ -114,8 +107,8 @@ void check(Checks& checks, const Case& c, at::ScalarType dtype, cuda::MaskRoundi
   const at::Tensor mask = found.logits.gt(0);
   checks.equal(name + ", bits by rows", bits_are(found.rows, mask, 64));
   checks.equal(name + ", bits by columns",
-               bits_are(found.columns.transpose(1, 2).contiguous(), mask.transpose(1, 2), 32));
-  check_run_lengths(checks, name, found.columns, mask);
+               bits_are(found.run_lengths.column_bits.transpose(1, 2).contiguous(), mask.transpose(1, 2), 32));
+  check_run_lengths(checks, name, found.run_lengths, mask);
 }
 
 }  // namespace

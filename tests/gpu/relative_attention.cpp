@@ -28,8 +28,22 @@ constexpr Case cases[] = {
     {"SAM-B, windows", 2, 12, 64, 64, 64, 14},
 };
 
-void check(Checks& checks, const Case& c, at::ScalarType dtype, double unit) {
-  const std::string name = std::string("attention, ") + c.name + (dtype == at::kHalf ? ", fp16" : ", bf16");
+/// What only the reference takes.
+constexpr Case reference_cases[] = {
+    {"narrow heads, 5 x 9 in windows", 2, 3, 5, 9, 20, 4},
+    {"wide heads, 6 x 6 whole", 1, 2, 6, 6, 128, 6},
+};
+
+double bound(const Case& c, const at::Tensor& projected, const at::Tensor& padding, const at::Tensor& rel_h,
+             const at::Tensor& rel_w) {
+  const double largest = std::max(projected.abs().max().item<double>(), padding.abs().max().item<double>());
+  if (projected.scalar_type() == at::kFloat)
+    return test::fp32_attention_bound(projected, padding, rel_h, rel_w, c.head_dim, c.side, largest);
+  return test::attention_bound(projected.scalar_type() == at::kHalf ? 0x1p-11 : 0x1p-8, largest);
+}
+
+void check(Checks& checks, const Case& c, at::ScalarType dtype) {
+  const std::string name = std::string("attention, ") + c.name + ", " + std::string(c10::toString(dtype));
   const dim hidden = c.heads * c.head_dim;
   const at::Tensor projected = random_on_gpu({c.batch, c.height, c.width, 3 * hidden}, 1, dtype);
   const at::Tensor padding = random_on_gpu({3 * hidden}, 2, dtype);
@@ -43,17 +57,18 @@ void check(Checks& checks, const Case& c, at::ScalarType dtype, double unit) {
   const auto wide = [](const at::Tensor& t) { return t.to(at::kDouble); };
   const at::Tensor reference =
       test::windowed_attention(wide(projected), wide(padding), wide(rel_h), wide(rel_w), c.head_dim, c.side);
-  const double largest = std::max(projected.abs().max().item<double>(), padding.abs().max().item<double>());
-  checks.within(name, test::largest_difference(*found, reference), test::attention_bound(unit, largest));
+  checks.within(name, test::largest_difference(*found, reference), bound(c, projected, padding, rel_h, rel_w));
 }
 
 }  // namespace
 
 void check_relative_attention(Checks& checks) {
   for (const Case& c : cases) {
-    check(checks, c, at::kBFloat16, 0x1p-8);
-    check(checks, c, at::kHalf, 0x1p-11);
+    check(checks, c, at::kBFloat16);
+    check(checks, c, at::kHalf);
+    check(checks, c, at::kFloat);
   }
+  for (const Case& c : reference_cases) check(checks, c, at::kFloat);
 }
 
 }  // namespace lisa::gpu_test

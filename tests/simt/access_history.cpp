@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <utility>
 
 namespace simt {
 
@@ -82,14 +81,11 @@ void AccessHistory::insert(Cell& cell, Access access, const Actor& actor, const 
     }
   }
   // An entry that happened before the new one, and conflicts with no more than it, is no longer needed: what is ordered
-  // after the new one is ordered after both. One access of another block stands for all of other blocks.
-  bool foreign_read = false, foreign_atomic = false;
+  // after the new one is ordered after both.
   for (std::uint32_t* link = &cell.entries; *link != none;) {
     Entry& entry = entries_[*link];
-    bool& foreign = entry.access == Access::read ? foreign_read : foreign_atomic;
     const bool stands_for = access == Access::atomic || entry.access == Access::read;
-    const bool repeated = entry.block != actor.block && std::exchange(foreign, true);
-    if (repeated || (stands_for && unordered_lane(entry, actor, known) == none)) {
+    if (stands_for && unordered_lane(entry, actor, known) == none) {
       const std::uint32_t dropped = *link;
       *link = entry.next;
       entries_[dropped].next = free_;

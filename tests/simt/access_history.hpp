@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "known_clocks.hpp"
+
 namespace simt {
 
 enum class Access : std::uint8_t { read, write, atomic };
@@ -16,10 +18,6 @@ struct Actor {
   std::uint32_t clock = 0;
   const void* pc = nullptr;  ///< the instruction, for messages
 };
-
-/// What a thread knows of all of its block, itself included: thread u's accesses up to clock known[u] happened before.
-/// Behind the threads come the agents that work beside them (see Launch).
-using KnownClocks = std::vector<std::uint32_t>;
 
 /// What happened before an access. Writes by threads are known apart to the agents of the asynchronous proxy, for which
 /// they must have been fenced.
@@ -46,7 +44,7 @@ struct Finding {
 
 /// All accesses to one piece of memory that a later access could conflict with. Exact: two accesses conflict when one
 /// of them writes, not both are atomic, and neither happened before the other through barriers of the block or of the
-/// warp. Threads of different blocks are never ordered within a launch.
+/// warp, or through tickets. Nothing else orders threads of different blocks within a launch.
 ///
 /// Memory is divided into cells of `granularity` bytes, the smallest access that the kernels make to it. A cell keeps
 /// its last plain write, and of reads and atomics those that no later one stands for.
@@ -91,7 +89,8 @@ class AccessHistory {
   };
 
   static bool ordered(const Actor& before, const Actor& now, const KnownClocks& known) {
-    return before.block == now.block && known[before.thread] >= before.clock;
+    return before.clock <=
+           (before.block == now.block ? known[before.thread] : known.of_another(before.block, before.thread));
   }
   /// A lane of `entry` that did not happen before `now`, or none.
   static std::uint32_t unordered_lane(const Entry& entry, const Actor& now, const KnownClocks& known);

@@ -102,4 +102,23 @@ double worst_of_global(const Problem<Element, head_dim>& problem, int query_rows
   return worst;
 }
 
+/// The largest error over its bound among all outputs of attention in windows.
+template <class Element, int head_dim>
+double worst_of_windows(const Problem<Element, head_dim>& problem, int side, int rescalings) {
+  const Grid& grid = problem.grid;
+  double worst = 0;
+  for (int image = 0; image < grid.batch; ++image)
+    for (int head = 0; head < grid.heads; ++head)
+      for (int y = 0; y < grid.height; ++y)
+        for (int x = 0; x < grid.width; ++x) {
+          const int top = y / side * side, left = x / side * side;
+          std::vector<ReferenceKey> keys;
+          for (int ky = top; ky < top + side; ++ky)
+            for (int kx = left; kx < left + side; ++kx)
+              keys.push_back(problem.key(image, head, ky, kx, y - ky, x - kx));
+          worst = worse(problem.worst(image, head, y, x, keys, rescalings), worst);
+        }
+  return worst;
+}
+
 }  // namespace simt

@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "attention_reference.hpp"
 #include "causal_attention_kernels.hpp"
 #include "causal_problem.hpp"
 #include "launch.hpp"
@@ -15,46 +14,11 @@
 using namespace simt;
 using lisa::cuda::Bf16;
 using lisa::cuda::Fp16;
-using lisa::cuda::SequenceRows;
 
 namespace {
 
-/// All queries' outputs and sums of exponentials against double, the larger of each error over its bound.
-///
-/// The bound of the logarithm of the sum: a score in units of log2 is (head_dim + 4) u A away, A the largest sum of
-/// magnitudes, and no exponential's argument is rounded elsewhere; the sum of n of them adds 2^-22 + (n + rescalings) u
-/// relative to itself, the logarithm and the sum with the maximum a few u of what they give. log_sum is in units of e,
-/// none of which is smaller.
-template <class Element, int head_dim>
-double worst_error(const CausalProblem<Element, head_dim>& problem) {
-  constexpr double u = 0x1p-24;
-  const std::vector<float> nothing(head_dim);
-  double worst = 0;
-  for (const SequenceRows& rows : problem.sequences)
-    for (int head = 0; head < problem.batch.heads; ++head)
-      for (int i = 0; i < rows.queries; ++i) {
-        const int seen = rows.keys - rows.queries + i + 1;
-        std::vector<ReferenceKey> keys;
-        for (int key = 0; key < seen; ++key)
-          keys.push_back(
-              {problem.key(rows, head, key), problem.value(rows, head, key), nothing.data(), nothing.data()});
-        const float* const query = problem.query(rows, head, i);
-        // Each is a product with an exponential, which is 2^-22 = 4 u away.
-        const int rescalings = 4 * lisa::cuda::ceil_div(seen, lisa::cuda::causal_tile);
-        const ReferenceRow expected =
-            attention_reference(query, keys, head_dim, problem.arguments.scale, rescalings, rounding_of<Element>);
-        const Element* const found = problem.arguments.out + problem.query_rows.index(rows.first_query + i, head);
-        for (std::size_t d = 0; d < head_dim; ++d)
-          worst = worse(std::fabs(as_float(found[d]) - expected.out[d]) / expected.bound[d], worst);
-        if (problem.arguments.log_sum == nullptr) continue;
-        const double bound = 1.05 * ((head_dim + 8) * u * expected.magnitude + 0x1p-22 + (seen + rescalings) * u +
-                                     4 * u * (std::fabs(expected.log_sum) + 1));
-        const float log_sum =
-            problem.arguments.log_sum[head * problem.arguments.log_sum_head_stride + rows.first_query + i];
-        worst = worse(std::fabs(log_sum - expected.log_sum) / bound, worst);
-      }
-  return worst;
-}
+/// Tiles of keys that a query sees. Each rescales by an exponential, which is 2^-22 = 4 u away.
+int tile_rescalings(int seen) { return 4 * lisa::cuda::ceil_div(seen, lisa::cuda::causal_tile); }
 
 template <class Element, int head_dim>
 void check(const Batch& batch, Schedule schedule) {
@@ -68,7 +32,7 @@ void check(const Batch& batch, Schedule schedule) {
   REQUIRE_MESSAGE(report.clean(), report.text());
   CHECK(problem.memory.unwritten_bytes(problem.arguments.out) == 0);
   CHECK(problem.memory.unwritten_bytes(problem.arguments.log_sum) == 0);
-  const double worst = worst_error(problem);
+  const double worst = worst_of_causal(problem, tile_rescalings);
   CHECK(worst <= 1.0);
 }
 
@@ -109,7 +73,7 @@ TEST_CASE("causal_attention: the sums of exponentials are written only where the
                                causal_attention<Bf16, 64>, problem.arguments);
   REQUIRE_MESSAGE(report.clean(), report.text());
   CHECK(problem.memory.unwritten_bytes(unwanted) == 20 * sizeof(float));
-  const double worst = worst_error(problem);
+  const double worst = worst_of_causal(problem, tile_rescalings);
   CHECK(worst <= 1.0);
 }
 
@@ -118,7 +82,7 @@ TEST_CASE("causal_attention: scores far from zero do not overflow") {
   const Report report = launch(problem.memory, lisa::cuda::causal_attention_geometry(problem.arguments),
                                causal_attention<Bf16, 64>, problem.arguments);
   REQUIRE_MESSAGE(report.clean(), report.text());
-  const double worst = worst_error(problem);
+  const double worst = worst_of_causal(problem, tile_rescalings);
   CHECK(worst <= 1.0);
 }
 

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <vector>
 
+#include "attention_reference.hpp"
 #include "element_values.hpp"
 #include "launch.hpp"
 #include "lisa/cuda/causal_attention.cuh"
@@ -125,5 +126,42 @@ struct CausalProblem {
           }
   }
 };
+
+/// All queries' outputs and sums of exponentials against double, the larger of each error over its bound.
+///
+/// The bound of the logarithm of the sum: a score in units of log2 is (head_dim + 4) u A away, A the largest sum of
+/// magnitudes, and no exponential's argument is rounded elsewhere; the sum of n of them adds 2^-22 + (n + rescalings) u
+/// relative to itself, the logarithm and the sum with the maximum a few u of what they give. log_sum is in units of e,
+/// none of which is smaller.
+/// @param rescalings_of how often a query that sees so many keys multiplies by a factor that is u away
+template <class Element, int head_dim>
+double worst_of_causal(const CausalProblem<Element, head_dim>& problem, int (*rescalings_of)(int seen)) {
+  constexpr double u = 0x1p-24;
+  const std::vector<float> nothing(head_dim);
+  double worst = 0;
+  for (const lisa::cuda::SequenceRows& rows : problem.sequences)
+    for (int head = 0; head < problem.batch.heads; ++head)
+      for (int i = 0; i < rows.queries; ++i) {
+        const int seen = rows.keys - rows.queries + i + 1;
+        std::vector<ReferenceKey> keys;
+        for (int key = 0; key < seen; ++key)
+          keys.push_back(
+              {problem.key(rows, head, key), problem.value(rows, head, key), nothing.data(), nothing.data()});
+        const float* const query = problem.query(rows, head, i);
+        const int rescalings = rescalings_of(seen);
+        const ReferenceRow expected =
+            attention_reference(query, keys, head_dim, problem.arguments.scale, rescalings, rounding_of<Element>);
+        const Element* const found = problem.arguments.out + problem.query_rows.index(rows.first_query + i, head);
+        for (std::size_t d = 0; d < head_dim; ++d)
+          worst = worse(std::fabs(as_float(found[d]) - expected.out[d]) / expected.bound[d], worst);
+        if (problem.arguments.log_sum == nullptr) continue;
+        const double bound = 1.05 * ((head_dim + 8) * u * expected.magnitude + 0x1p-22 + (seen + rescalings) * u +
+                                     4 * u * (std::fabs(expected.log_sum) + 1));
+        const float log_sum =
+            problem.arguments.log_sum[head * problem.arguments.log_sum_head_stride + rows.first_query + i];
+        worst = worse(std::fabs(log_sum - expected.log_sum) / bound, worst);
+      }
+  return worst;
+}
 
 }  // namespace simt

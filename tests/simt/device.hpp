@@ -43,6 +43,7 @@ void wait_copies(int pending);
 lisa::cuda::Vector16 load16(const void* address);
 void store16(void* address, const lisa::cuda::Vector16& value);
 std::uint32_t atomic_add(std::uint32_t* address, std::uint32_t value);
+std::uint32_t take_ticket(std::uint32_t* counter, std::uint32_t last);
 
 }  // namespace running
 
@@ -108,6 +109,9 @@ struct Device {
   static void store16(void* address, const lisa::cuda::Vector16& value) { running::store16(address, value); }
   static std::uint32_t atomic_add(std::uint32_t* address, std::uint32_t value) {
     return running::atomic_add(address, value);
+  }
+  static std::uint32_t take_ticket(std::uint32_t* counter, std::uint32_t last) {
+    return running::take_ticket(counter, last);
   }
 
   static float exp2(float x) { return std::exp2(x); }

@@ -22,12 +22,14 @@ struct ElementRounding {
   double unit;      ///< largest relative error of a normal number
   double smallest;  ///< largest error below the normal numbers
 };
+inline constexpr ElementRounding fp32_rounding{0x1p-24, 0.0};
 inline constexpr ElementRounding bf16_rounding{0x1p-8, 0.0};
 inline constexpr ElementRounding fp16_rounding{0x1p-11, 0x1p-25};
 
 template <class Element>
-inline constexpr ElementRounding rounding_of =
-    std::is_same_v<Element, lisa::cuda::Bf16> ? bf16_rounding : fp16_rounding;
+inline constexpr ElementRounding rounding_of = std::is_same_v<Element, float>              ? fp32_rounding
+                                               : std::is_same_v<Element, lisa::cuda::Bf16> ? bf16_rounding
+                                                                                           : fp16_rounding;
 
 inline float as_float(float value) { return value; }
 inline float as_float(lisa::cuda::Bf16 value) { return from_bf16(value.bits); }

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <numeric>
 #include <stdexcept>
+#include <utility>
 
 #include "launch_state.hpp"
 #include "source_line.hpp"
@@ -23,10 +24,6 @@ constexpr std::size_t agents = TransactionBarriers::most + warp_lanes;  // a war
 }  // namespace
 
 Launch* running_launch = nullptr;
-
-void learn(KnownClocks& known, const KnownClocks& more) {
-  for (std::size_t i = 0; i < known.size(); ++i) known[i] = std::max(known[i], more[i]);
-}
 
 Launch::Launch(Memory& memory, const lisa::cuda::LaunchGeometry& geometry, const std::function<void()>& body,
                detail::Arguments arguments, const LaunchOptions& options)
@@ -59,19 +56,28 @@ Launch::Launch(Memory& memory, const lisa::cuda::LaunchGeometry& geometry, const
 
 Report Launch::run() {
   running_launch = this;
-  const lisa::cuda::GridExtent grid = geometry_.grid;
-  for (block_.z = 0; block_.z < grid.z; ++block_.z)
-    for (block_.y = 0; block_.y < grid.y; ++block_.y)
-      for (block_.x = 0; block_.x < grid.x; ++block_.x) {
-        run_block();
-        if (!report_.fault.empty()) {
-          running_launch = nullptr;
-          return std::move(report_);
-        }
-        ++block_number_;
-      }
+  const auto width = static_cast<std::uint32_t>(geometry_.grid.x),
+             height = static_cast<std::uint32_t>(geometry_.grid.y);
+  for (const std::uint32_t number : block_order()) {
+    block_number_ = number;
+    block_ = {static_cast<int>(number % width), static_cast<int>(number / width % height),
+              static_cast<int>(number / width / height)};
+    run_block();
+    if (!report_.fault.empty()) break;
+  }
   running_launch = nullptr;
   return std::move(report_);
+}
+
+/// Numbers of the grid's blocks, x first, as they run.
+std::vector<std::uint32_t> Launch::block_order() {
+  const lisa::cuda::GridExtent grid = geometry_.grid;
+  std::vector<std::uint32_t> order(static_cast<std::size_t>(grid.x) * static_cast<std::size_t>(grid.y) *
+                                   static_cast<std::size_t>(grid.z));
+  std::iota(order.begin(), order.end(), 0U);
+  if (options_.schedule == Schedule::reverse) std::reverse(order.begin(), order.end());
+  if (options_.schedule == Schedule::random) std::shuffle(order.begin(), order.end(), random_);
+  return order;
 }
 
 void Launch::run_block() {
@@ -83,7 +89,7 @@ void Launch::run_block() {
   for (Thread& thread : threads_) {
     thread.state = State::ready;
     thread.clock = 1;
-    thread.known.assign(threads_.size() + agents, 0);
+    thread.known = KnownClocks(threads_.size() + agents);
     thread.fenced = thread.known;
     thread.known[static_cast<std::size_t>(thread.index)] = thread.clock;
     thread.copies.clear();
@@ -156,8 +162,8 @@ bool Launch::release_barriers() {
 /// Everything the threads did so far happened before everything that any of them does from now on.
 void Launch::join(std::span<Thread*> threads) {
   const auto share = [&](KnownClocks Thread::* clocks) {
-    joined_.assign(threads_.size() + agents, 0);
-    for (const Thread* thread : threads) learn(joined_, thread->*clocks);
+    joined_ = KnownClocks(threads_.size() + agents);
+    for (const Thread* thread : threads) joined_.learn(thread->*clocks);
     for (Thread* thread : threads) thread->*clocks = joined_;
   };
   share(&Thread::known);
@@ -290,9 +296,21 @@ void Launch::fence_async_proxy() {
   current_->known[static_cast<std::size_t>(current_->index)] = ++current_->clock;
 }
 
+/// Acquires what the counter's earlier tickets released, and releases what this thread knows. A plain store to the
+/// counter needs no thought: it is ordered behind those tickets and hands on what they told, or it is a race.
+std::uint32_t Launch::take_ticket(std::uint32_t* counter, std::uint32_t last, const void* pc) {
+  observe(Access::atomic, counter, sizeof *counter, pc);
+  Thread& self = *current_;
+  ClocksOfBlocks& told = tickets_[counter];
+  self.known.learn(told, block_number_);
+  learn(told, self.known.told(block_number_));
+  self.known[static_cast<std::size_t>(self.index)] = ++self.clock;
+  return std::exchange(*counter, *counter >= last ? 0 : *counter + 1);
+}
+
 KnownClocks Launch::fenced(const Thread& thread) const {
-  KnownClocks clocks = thread.known;
-  std::copy_n(thread.fenced.begin(), threads_.size(), clocks.begin());
+  KnownClocks clocks = thread.fenced;
+  for (std::size_t agent = threads_.size(); agent < clocks.size(); ++agent) clocks[agent] = thread.known[agent];
   return clocks;
 }
 

@@ -12,8 +12,9 @@
 
 namespace simt {
 
-/// In which order the threads of a block get on, between the points where they must wait for each other. With `forward`
-/// asynchronous copies read their source when they are issued, with `reverse` when they are waited for.
+/// In which order the blocks run, one after the other, and in which the threads of a block get on, between the points
+/// where they must wait for each other. With `forward` asynchronous copies read their source when they are issued, with
+/// `reverse` when they are waited for.
 enum class Schedule { forward, reverse, random };
 inline constexpr std::array schedules{Schedule::forward, Schedule::reverse, Schedule::random};
 

@@ -70,9 +70,9 @@ struct Thread {
   int group = 0;
 };
 
-/// One launch. Blocks run one after the other; threads of a block take turns on one processor thread. Beside the
-/// threads there are agents, which stand for what hardware does on its own: one for each transaction barrier and the
-/// copies that it counts, and one for each warpgroup's products.
+/// One launch. Blocks run one after the other, in the schedule's order; threads of a block take turns on one processor
+/// thread. Beside the threads there are agents, which stand for what hardware does on its own: one for each transaction
+/// barrier and the copies that it counts, and one for each warpgroup's products.
 class Launch {
  public:
   Launch(Memory& memory, const lisa::cuda::LaunchGeometry& geometry, const std::function<void()>& body,
@@ -87,6 +87,7 @@ class Launch {
   void copy_async(void* to, const void* from, int bytes, const void* pc);
   void wait_copies(int pending, const void* pc);
   void fence_async_proxy();
+  std::uint32_t take_ticket(std::uint32_t* counter, std::uint32_t last, const void* pc);
   TransactionBarriers& transactions() { return transactions_; }
   WarpgroupProducts& products() { return products_; }
   Thread& current() { return *current_; }
@@ -113,6 +114,7 @@ class Launch {
   [[noreturn]] void stop(const std::string& why);
 
  private:
+  [[nodiscard]] std::vector<std::uint32_t> block_order();
   void run_block();
   bool run_threads(std::vector<int>& order);
   void join(std::span<Thread*> threads);
@@ -133,6 +135,7 @@ class Launch {
   WarpgroupProducts products_;
   lisa::cuda::BlockIndex block_{};
   std::uint32_t block_number_ = 0;
+  std::map<const void*, ClocksOfBlocks> tickets_;  ///< what those who take the next number of a counter are told
   Thread* current_ = nullptr;
   KnownClocks joined_;
   bool fences_ = false;  // whether any thread of the block has fenced anything
@@ -143,8 +146,5 @@ class Launch {
 
 /// Kernels reach the emulator through static functions and through the compiler's callbacks; this is who answers.
 extern Launch* running_launch;
-
-/// The later of two knowledges, element by element.
-void learn(KnownClocks& known, const KnownClocks& more);
 
 }  // namespace simt

@@ -21,8 +21,4 @@ template void mask_upsample<Bf16, MaskRounding::two_step>(const MaskUpsampleArgu
 template void mask_upsample<Fp16, MaskRounding::composed>(const MaskUpsampleArguments<Fp16>&);
 template void mask_upsample<Fp16, MaskRounding::two_step>(const MaskUpsampleArguments<Fp16>&);
 
-void mask_run_lengths(const lisa::cuda::MaskRunLengthsArguments& arguments) {
-  lisa::cuda::mask_run_lengths<Device>(arguments);
-}
-
 }  // namespace simt

@@ -1,5 +1,8 @@
 // torch-free
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <cstring>
 #include <random>
 #include <string>
 #include <vector>
@@ -12,7 +15,9 @@
 #include <doctest/doctest.h>
 
 using namespace simt;
-using lisa::cuda::MaskRunLengthsArguments;
+using lisa::cuda::ColumnChanges;
+using lisa::cuda::MaskRounding;
+using lisa::cuda::MaskUpsampleArguments;
 
 namespace {
 
@@ -53,94 +58,132 @@ lisa::BitMask make_mask(Pattern pattern, int height, int width) {
   return mask;
 }
 
-std::vector<std::uint32_t> column_bits(const lisa::BitMask& mask) {
-  const auto width = static_cast<std::size_t>(mask.width());
-  std::vector<std::uint32_t> words(static_cast<std::size_t>((mask.height() + 31) / 32) * width);
-  for (int y = 0; y < mask.height(); ++y)
-    for (int x = 0; x < mask.width(); ++x)
-      if (mask.at(x, y))
-        words[static_cast<std::size_t>(y / 32) * width + static_cast<std::size_t>(x)] |= std::uint32_t{1} << (y % 32);
-  return words;
-}
-
-struct Runs {
-  std::vector<std::vector<std::uint32_t>> counts;
-  std::vector<std::uint32_t> runs;
+/// Sizes of a launch: low-res pixels of the picture's part, and the picture.
+struct Sizes {
+  lisa::ImageSize low_res, picture;
 };
 
-Runs run(const std::vector<lisa::BitMask>& masks, int capacity, Schedule schedule) {
-  std::vector<std::uint32_t> bits;
-  for (const lisa::BitMask& mask : masks) {
-    const std::vector<std::uint32_t> words = column_bits(mask);
-    bits.insert(bits.end(), words.begin(), words.end());
-  }
-  const auto room = static_cast<std::size_t>(capacity);
+/// Masks in low resolution and the memory of a launch. Pictures of their masks' own size have the masks' pixels; others
+/// are interpolated between them.
+struct Problem {
+  Sizes sizes;
+  std::size_t masks, room;
   Memory memory;
-  const MaskRunLengthsArguments a{memory.input(bits, "column_bits"),
-                                  memory.output<std::uint32_t>(masks.size() * room, "counts"),
-                                  memory.output<std::uint32_t>(masks.size(), "runs"),
-                                  static_cast<int>(masks.size()),
-                                  masks[0].height(),
-                                  masks[0].width(),
-                                  capacity};
-  REQUIRE(lisa::cuda::mask_run_lengths_refusal(a) == nullptr);
-  const Report report = launch(memory, lisa::cuda::mask_run_lengths_geometry(a), mask_run_lengths, a, {schedule, 3, 4});
-  REQUIRE_MESSAGE(report.clean(), report.text());
-  Runs result{{}, {a.runs, a.runs + masks.size()}};
-  for (std::size_t m = 0; m < masks.size(); ++m)
-    result.counts.emplace_back(a.counts + m * room, a.counts + m * room + std::min<std::size_t>(room, result.runs[m]));
-  return result;
+  MaskUpsampleArguments<float> arguments{};
+
+  Problem(const std::vector<lisa::BitMask>& low_res, const Sizes& s, int capacity)
+      : sizes(s), masks(low_res.size()), room(static_cast<std::size_t>(capacity)) {
+    const int side = std::max(s.low_res.height, s.low_res.width);
+    const auto strips = static_cast<std::size_t>(lisa::cuda::mask_strips(s.picture.width));
+    const auto height = static_cast<std::size_t>(s.picture.height), width = static_cast<std::size_t>(s.picture.width);
+    arguments.low_res = memory.input(logits(low_res, side), "low_res");
+    arguments.row_bits = memory.output<std::uint64_t>(masks * height * ((width + 63) / 64), "row_bits");
+    arguments.column_bits = memory.output<std::uint32_t>(masks * ((height + 31) / 32) * width, "column_bits");
+    arguments.run_lengths = {
+        memory.output<std::uint32_t>(masks * room, "counts"),
+        memory.output<std::uint32_t>(masks, "runs"),
+        memory.in_out(std::vector<std::uint32_t>(masks * (strips + 1)), "tickets"),
+        memory.output<ColumnChanges>(masks * strips, "strip_changes"),
+        memory.output<std::uint32_t>(
+            masks * strips * static_cast<std::size_t>(lisa::cuda::mask_strip_room(s.picture.height, capacity)),
+            "positions"),
+        capacity};
+    arguments.masks = static_cast<int>(masks);
+    arguments.side = arguments.image_side = side;
+    arguments.resized_height = s.low_res.height;
+    arguments.resized_width = s.low_res.width;
+    arguments.height = s.picture.height;
+    arguments.width = s.picture.width;
+  }
+
+  static std::vector<float> logits(const std::vector<lisa::BitMask>& masks, int side) {
+    std::vector<float> values;
+    for (const lisa::BitMask& mask : masks)
+      for (int y = 0; y < side; ++y)
+        for (int x = 0; x < side; ++x)
+          values.push_back(y < mask.height() && x < mask.width() && mask.at(x, y) ? 1.0F : -1.0F);
+    return values;
+  }
+
+  void run(Schedule schedule) {
+    REQUIRE(lisa::cuda::mask_upsample_refusal(arguments) == nullptr);
+    const Report report = launch(memory, lisa::cuda::mask_upsample_geometry(arguments),
+                                 mask_upsample<float, MaskRounding::two_step>, arguments, {schedule, 3, 4});
+    REQUIRE_MESSAGE(report.clean(), report.text());
+    REQUIRE(memory.unwritten_bytes(arguments.run_lengths.runs) == 0);
+  }
+
+  /// The mask that the launch has packed by rows.
+  [[nodiscard]] lisa::BitMask mask(std::size_t m) const {
+    lisa::BitMask packed(sizes.picture);
+    const std::size_t words = packed.words().size();
+    std::memcpy(packed.row(0), arguments.row_bits + m * words, words * sizeof(std::uint64_t));
+    return packed;
+  }
+  [[nodiscard]] std::uint32_t runs(std::size_t m) const { return arguments.run_lengths.runs[m]; }
+  /// The run lengths that there was room for.
+  [[nodiscard]] std::vector<std::uint32_t> counts(std::size_t m) const {
+    const std::uint32_t* const first = arguments.run_lengths.counts + m * room;
+    return {first, first + std::min<std::size_t>(room, runs(m))};
+  }
+};
+
+std::vector<lisa::BitMask> all_patterns(const lisa::ImageSize& size) {
+  std::vector<lisa::BitMask> masks;
+  for (const Pattern pattern : patterns) masks.push_back(make_mask(pattern, size.height, size.width));
+  return masks;
+}
+
+void check(Problem& problem, Schedule schedule) {
+  CAPTURE(problem.sizes.picture.height);
+  CAPTURE(problem.sizes.picture.width);
+  problem.run(schedule);
+  for (std::size_t m = 0; m < problem.masks; ++m) {
+    CAPTURE(m);
+    const std::vector<std::uint32_t> expected = lisa::encode_rle(problem.mask(m)).counts;
+    CHECK(problem.runs(m) == expected.size());
+    CHECK(problem.counts(m) ==
+          std::vector<std::uint32_t>(
+              expected.begin(),
+              expected.begin() + std::min(std::ssize(expected), static_cast<std::ptrdiff_t>(problem.room))));
+  }
 }
 
 }  // namespace
 
 TEST_CASE("mask_run_lengths: COCO's runs, under every schedule") {
-  // More columns than threads, one column more than whole groups, heights around the words.
-  const std::vector<lisa::ImageSize> sizes{{1, 1},  {1, 513},  {31, 20}, {32, 33}, {33, 64},
-                                           {64, 5}, {65, 512}, {7, 700}, {3, 1030}};
-  for (const lisa::ImageSize size : sizes) {
-    std::vector<lisa::BitMask> masks;
-    for (const Pattern pattern : patterns) masks.push_back(make_mask(pattern, size.height, size.width));
+  // Around the words, the halves of a column, the blocks of 128 rows and the strips of 64 columns.
+  const std::vector<lisa::ImageSize> sizes{{1, 1},   {1, 65},  {31, 20},  {32, 33},  {33, 64},  {64, 5},
+                                           {65, 63}, {96, 66}, {128, 64}, {129, 65}, {200, 130}};
+  for (const lisa::ImageSize& size : sizes) {
+    const std::vector<lisa::BitMask> masks = all_patterns(size);
     for (const Schedule schedule : schedules) {
-      const Runs found = run(masks, size.height * size.width + 1, schedule);
-      for (std::size_t m = 0; m < masks.size(); ++m) {
-        CAPTURE(size.height);
-        CAPTURE(size.width);
-        CAPTURE(m);
-        const lisa::CocoRle expected = lisa::encode_rle(masks[m]);
-        CHECK(found.runs[m] == expected.counts.size());
-        CHECK(found.counts[m] == expected.counts);
-      }
+      Problem problem(masks, {size, size}, size.height * size.width + 1);
+      check(problem, schedule);
+      for (std::size_t m = 0; m < masks.size(); ++m) CHECK(problem.mask(m) == masks[m]);
     }
   }
+}
+
+TEST_CASE("mask_run_lengths: more strips than a warp has lanes") {
+  const lisa::ImageSize low_res{4, 705}, picture{5, 2 * 32 * 64 + 1};
+  Problem problem(all_patterns(low_res), {low_res, picture}, 4000);
+  check(problem, Schedule::random);
+}
+
+TEST_CASE("mask_run_lengths: a launch leaves the memory between blocks as it found it") {
+  const lisa::ImageSize size{130, 70};
+  Problem problem(all_patterns(size), {size, size}, 500);
+  for (const Schedule schedule : schedules) check(problem, schedule);
 }
 
 TEST_CASE(
     "mask_run_lengths: the number of runs is told where they do not fit, and nothing is written behind the room") {
-  const lisa::BitMask mask = make_mask(Pattern::noise, 40, 50);
-  const std::vector<std::uint32_t> expected = lisa::encode_rle(mask).counts;
-  for (const int capacity : {1, 7, static_cast<int>(expected.size()) - 1, static_cast<int>(expected.size())}) {
-    const Runs found = run({mask, mask}, capacity, Schedule::random);
-    for (std::size_t m = 0; m < 2; ++m) {
-      CHECK(found.runs[m] == expected.size());
-      CHECK(found.counts[m] == std::vector<std::uint32_t>(expected.begin(), expected.begin() + capacity));
-    }
+  const lisa::ImageSize size{40, 140};
+  const lisa::BitMask mask = make_mask(Pattern::noise, size.height, size.width);
+  const int runs = static_cast<int>(lisa::encode_rle(mask).counts.size());
+  for (const int capacity : {1, 7, runs / 2, runs - 1, runs}) {
+    Problem problem({mask, mask}, {size, size}, capacity);
+    check(problem, Schedule::random);
   }
-}
-
-TEST_CASE("mask_run_lengths: what it can't do is refused in words") {
-  const MaskRunLengthsArguments good{nullptr, nullptr, nullptr, 1, 480, 640, 100};
-  REQUIRE(lisa::cuda::mask_run_lengths_refusal(good) == nullptr);
-  const auto refused = [&](auto change, const char* words) {
-    auto a = good;
-    change(a);
-    const char* const refusal = lisa::cuda::mask_run_lengths_refusal(a);
-    REQUIRE(refusal != nullptr);
-    CHECK(std::string(refusal).find(words) != std::string::npos);
-  };
-  refused([](auto& a) { a.masks = 65536; }, "0 to 65535 masks");
-  refused([](auto& a) { a.masks = -1; }, "0 to 65535 masks");
-  refused([](auto& a) { a.height = 0; }, "1 to 65535 pixels");
-  refused([](auto& a) { a.width = 65536; }, "1 to 65535 pixels");
-  refused([](auto& a) { a.capacity = 0; }, "at least one run length");
 }

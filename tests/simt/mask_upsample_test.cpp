@@ -77,6 +77,7 @@ Results run(const Shape& s, const std::vector<Element>& low_res, Schedule schedu
                                    nullptr,
                                    nullptr,
                                    nullptr,
+                                   {},
                                    threshold,
                                    s.masks,
                                    s.side,
@@ -281,7 +282,7 @@ TEST_CASE("mask_upsample: three low-res coordinates hold everything that a pixel
 }
 
 TEST_CASE("mask_upsample: what it can't do is refused in words") {
-  MaskUpsampleArguments<float> good{nullptr, nullptr, nullptr, nullptr, 0, 1, 256, 1024, 768, 1024, 480, 640};
+  MaskUpsampleArguments<float> good{nullptr, nullptr, nullptr, nullptr, {}, 0, 1, 256, 1024, 768, 1024, 480, 640};
   REQUIRE(lisa::cuda::mask_upsample_refusal(good) == nullptr);
   const auto refused = [&](auto change, const char* words) {
     auto a = good;
@@ -303,4 +304,10 @@ TEST_CASE("mask_upsample: what it can't do is refused in words") {
   refused([](auto& a) { a.height = 65536; }, "1 to 65535 pixels");
   refused([](auto& a) { a.width = 0; }, "1 to 65535 pixels");
   refused([](auto& a) { a.width = 65536; }, "1 to 65535 pixels");
+  std::uint32_t word = 0;
+  good.column_bits = &word;
+  good.run_lengths = {&word, &word, &word, nullptr, &word, 1};
+  REQUIRE(lisa::cuda::mask_upsample_refusal(good) == nullptr);
+  refused([](auto& a) { a.column_bits = nullptr; }, "from the bits by columns");
+  refused([](auto& a) { a.run_lengths.capacity = 0; }, "at least one run length");
 }

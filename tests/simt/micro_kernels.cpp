@@ -10,6 +10,13 @@ namespace {
 /// Starts thread t's copy of 16 bytes.
 void copy(std::uint32_t* to, const std::uint32_t* from, int t) { Device::copy_async(to + 4 * t, from + 4 * t, true); }
 
+/// Thread t adds up what thread 63 - t of each block has left in `data` behind the counters.
+void read_all_blocks(const Micro& m, int blocks) {
+  std::uint32_t sum = 0;
+  for (int b = 0; b < blocks; ++b) sum += m.data[64 + b * 64 + 63 - m.t];
+  m.out[m.t] = sum;
+}
+
 }  // namespace
 
 std::vector<MicroKernel> racy_kernels() {
@@ -267,6 +274,96 @@ std::vector<MicroKernel> racy_kernels() {
          }
          Device::sync_warp();
          if (m.t == 0) m.s[0] = 9;
+       })},
+      {"ticket_before_the_write", {{3, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         if (m.t == 0) m.s[0] = Device::take_ticket(m.data, 2);
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::barrier();
+         if (m.s[0] == 2) read_all_blocks(m, 3);
+       })},
+      {"ticket_before_the_blocks_barrier", {{3, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         if (m.t == 0) m.s[0] = Device::take_ticket(m.data, 2);
+         Device::barrier();
+         if (m.s[0] == 2) read_all_blocks(m, 3);
+       })},
+      {"relaxed_ticket", {{3, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::barrier();
+         if (m.t == 0) m.s[0] = Device::atomic_add(m.data, 1);
+         Device::barrier();
+         if (m.s[0] == 2) read_all_blocks(m, 3);
+       })},
+      {"one_block_takes_its_ticket_relaxed", {{3, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::barrier();
+         if (m.t == 0) m.s[0] = m.b == 1 ? Device::atomic_add(m.data, 1) : Device::take_ticket(m.data, 3);
+         Device::barrier();
+         if (m.s[0] == 2) read_all_blocks(m, 3);
+       })},
+      {"ticket_shuffled_to_the_warp", {{3, 1, 1}, 32, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::sync_warp();
+         const std::uint32_t ticket = Device::shuffle(m.t == 0 ? Device::take_ticket(m.data, 2) : 0, 0);
+         if (ticket == 2) m.out[m.t] = m.data[64 + m.t] + m.data[128 + m.t] + m.data[192 + m.t];
+       })},
+      {"read_before_the_ticket", {{3, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         const std::uint32_t others = m.data[64 + (m.b + 1) % 3 * 64 + m.t];
+         Device::barrier();
+         if (m.t == 0) m.s[0] = Device::take_ticket(m.data, 2);
+         Device::barrier();
+         if (m.s[0] == 2) m.out[m.t] = others;
+       })},
+      {"first_instead_of_last_ticket", {{3, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::barrier();
+         if (m.t == 0) m.s[0] = Device::take_ticket(m.data, 2);
+         Device::barrier();
+         if (m.s[0] == 0) read_all_blocks(m, 3);
+       })},
+      {"ticket_before_the_last", {{3, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::barrier();
+         if (m.t == 0) m.s[0] = Device::take_ticket(m.data, 2);
+         Device::barrier();
+         if (m.s[0] == 1) read_all_blocks(m, 3);
+       })},
+      {"written_after_the_ticket", {{3, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::barrier();
+         if (m.t == 0) m.s[0] = Device::take_ticket(m.data, 2);
+         Device::barrier();
+         if (m.t == 5) m.data[64 + m.b * 64] = 1;
+         Device::barrier();
+         if (m.s[0] == 2) read_all_blocks(m, 3);
+       })},
+      {"tickets_of_two_counters", {{4, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::barrier();
+         if (m.t == 0) m.s[0] = Device::take_ticket(m.data + m.b % 2, 1);
+         Device::barrier();
+         if (m.s[0] == 1) m.out[m.b * 64 + m.t] = m.data[64 + (m.b ^ 1) * 64 + m.t];
+       })},
+      {"second_ticket_relaxed", {{4, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::barrier();
+         if (m.t == 0) m.s[0] = Device::take_ticket(m.data + m.b % 2, 1);
+         Device::barrier();
+         if (m.s[0] != 1) return;
+         if (m.t == 0) m.s[1] = Device::atomic_add(m.data + 2, 1);
+         Device::barrier();
+         if (m.s[1] == 1) read_all_blocks(m, 4);
+       })},
+      {"last_overwrites_what_one_without_a_ticket_read", {{4, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.out[m.b * 64 + m.t] = m.data[64];
+         Device::barrier();
+         if (m.t != 0 || m.b == 1) return;
+         if (Device::take_ticket(m.data, 2) == 2) m.data[64] = 1;
+       })},
+      {"counter_reset_for_the_others", {{4, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         if (m.t == 0 && Device::take_ticket(m.data, 3) == 1) m.data[0] = 0;
        })},
   };
 }
@@ -543,6 +640,100 @@ std::vector<MicroKernel> race_free_kernels() {
          }
          Device::sync_warp();
          if (m.t == 0) m.s[0] = 9;
+       })},
+      {"ticket_before_the_write", {{3, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::barrier();
+         if (m.t == 0) m.s[0] = Device::take_ticket(m.data, 2);
+         Device::barrier();
+         if (m.s[0] == 2) read_all_blocks(m, 3);
+       })},
+      {"ticket_before_the_blocks_barrier", {{3, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         if (m.t == 0) {
+           m.data[64 + m.b * 64] = m.t;
+           m.s[0] = Device::take_ticket(m.data, 2);
+         }
+         Device::barrier();
+         if (m.s[0] == 2) m.out[m.t] = m.data[64] + m.data[128] + m.data[192];
+       })},
+      {"relaxed_ticket", {{3, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::barrier();
+         if (m.t == 0) m.s[0] = Device::atomic_add(m.data, 1);
+         Device::barrier();
+         if (m.s[0] == 2) m.out[m.t] = m.data[64 + m.b * 64 + 63 - m.t];
+       })},
+      {"one_block_takes_its_ticket_relaxed", {{3, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::barrier();
+         if (m.t == 0) m.s[0] = m.b == 1 ? Device::atomic_add(m.data, 1) : Device::take_ticket(m.data, 3);
+         Device::barrier();
+         if (m.s[0] == 2 && m.b == 2) m.out[m.t] = m.data[64 + m.t] + m.data[192 + m.t];
+       })},
+      {"ticket_shuffled_to_the_warp", {{3, 1, 1}, 32, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::sync_warp();
+         const std::uint32_t ticket = Device::shuffle(m.t == 0 ? Device::take_ticket(m.data, 2) : 0, 0);
+         Device::sync_warp();
+         if (ticket == 2) m.out[m.t] = m.data[64 + m.t] + m.data[128 + m.t] + m.data[192 + m.t];
+       })},
+      {"read_before_the_ticket", {{3, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::barrier();
+         if (m.t == 0) m.s[0] = Device::take_ticket(m.data, 2);
+         Device::barrier();
+         if (m.s[0] == 2) m.out[m.t] = m.data[64 + (m.b + 1) % 3 * 64 + m.t];
+       })},
+      {"first_instead_of_last_ticket", {{3, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::barrier();
+         if (m.t == 0) m.s[0] = Device::take_ticket(m.data, 2);
+         Device::barrier();
+         if (m.s[0] == 0) m.out[m.t] = m.data[64 + m.b * 64 + 63 - m.t];
+       })},
+      {"ticket_before_the_last", {{3, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         if (m.b < 2) m.data[64 + m.b * 64 + m.t] = m.t;
+         if (m.b == 2) return;
+         Device::barrier();
+         if (m.t == 0) m.s[0] = Device::take_ticket(m.data, 2);
+         Device::barrier();
+         if (m.s[0] == 1) read_all_blocks(m, 2);
+       })},
+      {"written_after_the_ticket", {{3, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::barrier();
+         if (m.t == 5) m.data[64 + m.b * 64] = 1;
+         Device::barrier();
+         if (m.t == 0) m.s[0] = Device::take_ticket(m.data, 2);
+         Device::barrier();
+         if (m.s[0] == 2) read_all_blocks(m, 3);
+       })},
+      {"tickets_of_two_counters", {{4, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::barrier();
+         if (m.t == 0) m.s[0] = Device::take_ticket(m.data + m.b % 2, 1);
+         Device::barrier();
+         if (m.s[0] == 1) m.out[m.b * 64 + m.t] = m.data[64 + (m.b ^ 2) * 64 + m.t];
+       })},
+      {"second_ticket_relaxed", {{4, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         Device::barrier();
+         if (m.t == 0) m.s[0] = Device::take_ticket(m.data + m.b % 2, 1);
+         Device::barrier();
+         if (m.s[0] != 1) return;
+         if (m.t == 0) m.s[1] = Device::take_ticket(m.data + 2, 1);
+         Device::barrier();
+         if (m.s[1] == 1) read_all_blocks(m, 4);
+       })},
+      {"last_overwrites_what_one_without_a_ticket_read", {{4, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.out[m.b * 64 + m.t] = m.data[64];
+         Device::barrier();
+         if (m.t != 0) return;
+         if (Device::take_ticket(m.data, 3) == 3) m.data[64] = 1;
+       })},
+      {"counter_reset_for_the_others", {{4, 1, 1}, 64, 1024}, micro([](const Micro& m) {
+         m.data[64 + m.b * 64 + m.t] = m.t;
+         if (m.t == 0 && Device::take_ticket(m.data, 3) == 3) m.data[0] = 0;
        })},
   };
 }

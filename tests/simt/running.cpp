@@ -69,6 +69,10 @@ std::uint32_t atomic_add(std::uint32_t* address, std::uint32_t value) {
   return std::exchange(*address, *address + value);
 }
 
+std::uint32_t take_ticket(std::uint32_t* counter, std::uint32_t last) {
+  return running_launch->take_ticket(counter, last, __builtin_return_address(0));
+}
+
 std::uint32_t matrix_address(const void* shared) { return running_launch->shared_offset(shared); }
 void init_barrier(void* barrier, int arrivals) {
   running_launch->transactions().init(barrier, arrivals, __builtin_return_address(0));

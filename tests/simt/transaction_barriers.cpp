@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "launch_state.hpp"
 #include "source_line.hpp"
@@ -28,7 +29,7 @@ void TransactionBarriers::init(void* barrier, int arrivals, const void* pc) {
   Barrier fresh{};
   fresh.at = barrier;
   fresh.arrivals = fresh.pending = arrivals;
-  fresh.gathered = fresh.gathered_fenced = KnownClocks(launch_.current().known.size(), 0);
+  fresh.gathered = fresh.gathered_fenced = KnownClocks(launch_.current().known.size());
   fresh.released = fresh.released_fenced = fresh.gathered;
   const auto same = std::find_if(barriers_.begin(), barriers_.end(), [&](const Barrier& b) { return b.at == barrier; });
   if (same != barriers_.end()) launch_.stop("transaction barrier initialised twice at " + source_line(pc));
@@ -44,8 +45,8 @@ void TransactionBarriers::arrive(void* barrier, int announced_bytes, const void*
   b.announced += announced_bytes;
   --b.pending;
   Thread& self = launch_.current();
-  learn(b.gathered, self.known);
-  learn(b.gathered_fenced, self.fenced);
+  b.gathered.learn(self.known);
+  b.gathered_fenced.learn(self.fenced);
   self.known[static_cast<std::size_t>(self.index)] = ++self.clock;
 }
 
@@ -61,8 +62,8 @@ void TransactionBarriers::wait(void* barrier, int parity, Site site, const void*
     self.fiber->leave();
   }
   const Barrier& b = find(barrier, pc);
-  learn(self.known, b.released);
-  learn(self.fenced, b.released_fenced);
+  self.known.learn(b.released);
+  self.fenced.learn(b.released_fenced);
 }
 
 bool TransactionBarriers::passed(const Thread& thread) {
@@ -78,10 +79,9 @@ void TransactionBarriers::end_phase_if_complete(Barrier& b) {
   land(b);
   const std::size_t number = static_cast<std::size_t>(&b - barriers_.data());
   b.gathered[launch_.agent(number, 0, nullptr).thread] = b.clock;
-  b.released.swap(b.gathered);
-  b.released_fenced.swap(b.gathered_fenced);
-  std::fill(b.gathered.begin(), b.gathered.end(), 0U);
-  std::fill(b.gathered_fenced.begin(), b.gathered_fenced.end(), 0U);
+  const KnownClocks nothing(b.gathered.size());
+  b.released = std::exchange(b.gathered, nothing);
+  b.released_fenced = std::exchange(b.gathered_fenced, nothing);
   ++b.phase;
   b.pending = b.arrivals;
   b.announced = b.started = 0;

@@ -2,6 +2,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "lisa/sam/relative_attention.hpp"
 #include "lisa/sam/relative_position.hpp"
 
@@ -49,5 +52,22 @@ inline at::Tensor windowed_attention(const at::Tensor& projected, const at::Tens
 /// softmax's weights and the outputs are rounded to a type of unit roundoff `unit` and all sums are fp32: each weight
 /// and the output are off by `unit` at most, the scores' fp32 sums by less than an eighth of that.
 inline double attention_bound(double unit, double largest) { return (2 + 0.125) * unit * largest; }
+
+/// The same where nothing is rounded to less than fp32. With u = 2^-24, a score's sums of head_dim products are at most
+/// (2 head_dim + 16) u of the sum of their magnitudes away, which is no more than the lengths' products (Cauchy and
+/// Schwarz), and a weight is relatively twice as far; each of n keys adds two roundings to the sums and rescales them
+/// by an exponential, 4 u away, with one more. The output lies within the values. A factor of 1.05 covers higher
+/// orders.
+inline double fp32_attention_bound(const at::Tensor& projected, const at::Tensor& padding, const at::Tensor& rel_h,
+                                   const at::Tensor& rel_w, dim head_dim, dim side, double largest) {
+  const auto longest = [&](const at::Tensor& rows) {
+    return rows.reshape({-1, head_dim}).to(at::kDouble).norm(2, {1}).max().item<double>();
+  };
+  const double row = std::max(longest(projected), longest(padding));
+  const double magnitude = row * (row / std::sqrt(static_cast<double>(head_dim)) + longest(rel_h) + longest(rel_w));
+  const double roundings =
+      2 * static_cast<double>(2 * head_dim + 16) * magnitude + 2 * 7 * static_cast<double>(side * side);
+  return 1.05 * roundings * 0x1p-24 * largest;
+}
 
 }  // namespace lisa::test

@@ -20,7 +20,7 @@ struct SequenceRows {
 /// rounded to Element for the product with v.
 /// Strides are in elements, so that the tensors may be [rows, heads, head_dim], parts of one projection's output, or a
 /// cache's [kv_heads, capacity, head_dim].
-/// @tparam Element Bf16 or Fp16
+/// @tparam Element Bf16 or Fp16; float for the reference
 template <class Element>
 struct CausalAttentionArguments {
   const Element* q;  // [query rows, heads, head_dim] by the query strides; finite, as all inputs
@@ -42,13 +42,18 @@ struct CausalAttentionArguments {
 /// Rows of a tensor that a launch can number.
 inline constexpr int most_sequence_rows = 1 << 24;
 
-/// What heads and sequences no causal kernel takes, in words; nullptr where there is nothing.
-[[nodiscard]] inline const char* grouped_heads_refusal(int head_dim, int batch, int heads, int kv_heads) {
-  if (head_dim != 64 && head_dim != 128) return "causal attention: head_dim must be 64 or 128";
+/// What numbers of heads and sequences no causal kernel takes, in words; nullptr where there is nothing.
+[[nodiscard]] inline const char* head_counts_refusal(int batch, int heads, int kv_heads) {
   if (batch < 0 || batch > 65535 || heads < 1 || heads > 65535)
     return "causal attention: takes 0 to 65535 sequences and 1 to 65535 heads";
   if (kv_heads < 1 || heads % kv_heads != 0) return "causal attention: heads must be a multiple of the key heads";
   return nullptr;
+}
+
+/// What heads and sequences no causal kernel with matrix products takes, in words; nullptr where there is nothing.
+[[nodiscard]] inline const char* grouped_heads_refusal(int head_dim, int batch, int heads, int kv_heads) {
+  if (head_dim != 64 && head_dim != 128) return "causal attention: head_dim must be 64 or 128";
+  return head_counts_refusal(batch, heads, kv_heads);
 }
 
 /// Why `causal_attention` can't do this, in words; nullptr where it can. `batch` and `most_queries` may be 0. What

@@ -111,6 +111,15 @@ struct GpuDevice {
     *static_cast<uint4*>(address) = make_uint4(value.words[0], value.words[1], value.words[2], value.words[3]);
   }
 
+  /// The next number of a counter in global memory, which begins again at 0 behind `last`. What happened before, for
+  /// this thread, has happened for whoever takes a later number of the counter, and for whom that thread meets at a
+  /// barrier.
+  static __device__ __forceinline__ std::uint32_t take_ticket(std::uint32_t* counter, std::uint32_t last) {
+    std::uint32_t number;
+    asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;" : "=r"(number) : "l"(counter), "r"(last) : "memory");
+    return number;
+  }
+
   /// 2^x with a relative error of 2^-22; subnormal results are 0.
   static __device__ __forceinline__ float exp2(float x) {
     float y;

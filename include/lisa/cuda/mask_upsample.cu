@@ -6,14 +6,9 @@ namespace lisa::cuda {
 
 // 6 blocks of 4 warps keep a multiprocessor busy; without the number ptxas aims at more and spills for sm_80.
 template <class Element, MaskRounding rounding>
-__global__ void __launch_bounds__(mask_block_warps * 32, 6)
+__global__ void __launch_bounds__(mask_block_threads, 6)
     mask_upsample_kernel(const __grid_constant__ MaskUpsampleArguments<Element> arguments) {
   mask_upsample<GpuDevice, Element, rounding>(arguments);
-}
-
-__global__ void __launch_bounds__(run_length_threads)
-    mask_run_lengths_kernel(const __grid_constant__ MaskRunLengthsArguments arguments) {
-  mask_run_lengths<GpuDevice>(arguments);
 }
 
 namespace {
@@ -40,11 +35,6 @@ cudaError_t launch_mask_upsample(const MaskUpsampleArguments<Bf16>& arguments, M
 cudaError_t launch_mask_upsample(const MaskUpsampleArguments<Fp16>& arguments, MaskRounding rounding,
                                  cudaStream_t stream) {
   return launch_rounded(arguments, rounding, stream);
-}
-
-cudaError_t launch_mask_run_lengths(const MaskRunLengthsArguments& arguments, cudaStream_t stream) {
-  if (mask_run_lengths_refusal(arguments) != nullptr) return cudaErrorInvalidValue;
-  return launch(mask_run_lengths_kernel, mask_run_lengths_geometry(arguments), arguments, stream);
 }
 
 }  // namespace lisa::cuda

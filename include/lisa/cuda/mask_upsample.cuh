@@ -5,6 +5,8 @@
 #include "lisa/cuda/device_function.hpp"
 #include "lisa/cuda/element.hpp"
 #include "lisa/cuda/launch_geometry.hpp"
+#include "lisa/cuda/mask_run_lengths.cuh"
+#include "lisa/cuda/mask_tiles.hpp"
 
 namespace lisa::cuda {
 
@@ -16,7 +18,7 @@ enum class MaskRounding {
 
 /// Low-res mask logits to the original image's size: interpolated to the padded square that the encoder saw, cropped to
 /// the image's part of it, interpolated to the image (SAM's postprocess_masks; bilinear, align_corners=false, positions
-/// in fp32 as ATen computes them). Any of the three results may be nullptr.
+/// in fp32 as ATen computes them). Any of the results may be nullptr; run lengths need `column_bits`.
 /// @tparam Element float, Bf16 or Fp16
 template <class Element>
 struct MaskUpsampleArguments {
@@ -24,7 +26,8 @@ struct MaskUpsampleArguments {
   float* logits;               // [masks, height, width]
   std::uint64_t* row_bits;     // [masks, height, ceil(width / 64)]: bit x % 64 of word x / 64, as in lisa::BitMask
   std::uint32_t* column_bits;  // [masks, ceil(height / 32), width]: bit y % 32 of word y / 32
-  float threshold;             // foreground is above it; NaN is background
+  MaskRunLengths run_lengths;
+  float threshold;  // foreground is above it; NaN is background
   int masks;
   int side;                           // of the low-res masks
   int image_side;                     // of the padded square
@@ -43,20 +46,19 @@ template <class Element>
     return "mask_upsample: the resized image must have at least one pixel and lie inside the padded square";
   if (a.height < 1 || a.height > 65535 || a.width < 1 || a.width > 65535)
     return "mask_upsample: the image must have 1 to 65535 pixels per side";
+  if (a.run_lengths.counts != nullptr) {
+    if (a.column_bits == nullptr) return "mask_upsample: run lengths are made from the bits by columns";
+    if (a.run_lengths.capacity < 1) return "mask_upsample: there must be room for at least one run length";
+  }
   return nullptr;
 }
-
-/// Pixels that one warp computes: each lane two columns, 32 apart, from top to bottom.
-inline constexpr int mask_tile_width = 64, mask_tile_height = 32;
-/// Warps of a block, one below the other.
-inline constexpr int mask_block_warps = 4;
 
 /// Launch of `mask_upsample`.
 template <class Element>
 [[nodiscard]] constexpr LaunchGeometry mask_upsample_geometry(const MaskUpsampleArguments<Element>& a) {
-  return {{ceil_div(a.width, mask_tile_width), ceil_div(a.height, mask_block_warps * mask_tile_height), a.masks},
-          mask_block_warps * 32,
-          0};
+  return {{mask_strips(a.width), mask_strip_blocks(a.height), a.masks},
+          mask_block_threads,
+          mask_run_lengths_shared_bytes(a.run_lengths)};
 }
 
 /// The two inputs of an output of linear interpolation, and the second one's weight.
@@ -250,14 +252,10 @@ class MaskColumns<Dev, Element, MaskRounding::two_step> {
   float held_[2][2][2] = {};
 };
 
-/// The kernel. Each warp computes 64 x 32 pixels; low-res logits come through the cache, where they fit, and neither
-/// interpolation's square exists anywhere. Ballots give the bits by rows, and each lane collects those of its columns.
+/// What one warp computes, from row `top` on. Ballots give the bits by rows, and each lane collects those of its
+/// columns.
 template <class Dev, class Element, MaskRounding rounding>
-LISA_DEVICE void mask_upsample(const MaskUpsampleArguments<Element>& a) {
-  const BlockIndex block = Dev::block_index();
-  const int lane = Dev::thread_index() % 32, warp = Dev::thread_index() / 32;
-  const int top = (block.y * mask_block_warps + warp) * mask_tile_height;
-  if (top >= a.height) return;  // the whole warp; there is no barrier
+LISA_DEVICE void upsample_tile(const MaskUpsampleArguments<Element>& a, const BlockIndex& block, int top, int lane) {
   const int x[2] = {block.x * mask_tile_width + lane, block.x * mask_tile_width + 32 + lane};
   const int right = a.width - 1;
   const int sampled_x[2] = {x[0] < right ? x[0] : right, x[1] < right ? x[1] : right};
@@ -295,6 +293,18 @@ LISA_DEVICE void mask_upsample(const MaskUpsampleArguments<Element>& a) {
     for (int j = 0; j < 2; ++j)
       if (x[j] < a.width) a.column_bits[words * a.width + x[j]] = column_words[j];
   }
+}
+
+/// The kernel. Each warp computes 64 x 32 pixels; low-res logits come through the cache, where they fit, and neither
+/// interpolation's square exists anywhere. Where run lengths are wanted, the blocks that come last make them.
+template <class Dev, class Element, MaskRounding rounding>
+LISA_DEVICE void mask_upsample(const MaskUpsampleArguments<Element>& a) {
+  const BlockIndex block = Dev::block_index();
+  const int thread = Dev::thread_index();
+  const int top = (block.y * mask_block_warps + thread / 32) * mask_tile_height;
+  if (top < a.height) upsample_tile<Dev, Element, rounding>(a, block, top, thread % 32);
+  if (a.run_lengths.counts != nullptr)
+    mask_run_lengths<Dev>(a.run_lengths, a.column_bits, block.z, block.x, a.height, a.width);
 }
 
 }  // namespace lisa::cuda

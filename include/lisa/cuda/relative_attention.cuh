@@ -13,7 +13,7 @@ namespace lisa::cuda {
 /// softmax(scale q.k + q.rel_h[query row - key row] + q.rel_w[query column - key column]) v, with the unscaled q in the
 /// position terms. Sums are fp32; the softmax's weights are rounded to Element for the product with v.
 /// Strides are in elements, so that q, k and v may be parts of one projection's output.
-/// @tparam Element Bf16 or Fp16
+/// @tparam Element Bf16 or Fp16; float for the reference
 template <class Element>
 struct RelativeAttentionArguments {
   const Element* q;  // [batch, grid_height * grid_width, heads, head_dim] by the input strides; finite, as all inputs

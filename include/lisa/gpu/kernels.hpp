@@ -16,6 +16,7 @@
 #include "lisa/cuda/global_attention.cuh"
 #include "lisa/cuda/image_preprocess.cuh"
 #include "lisa/cuda/mask_upsample.cuh"
+#include "lisa/cuda/reference_attention.cuh"
 #include "lisa/cuda/rms_norm.cuh"
 #include "lisa/cuda/window_attention.cuh"
 
@@ -28,6 +29,7 @@
 #include "lisa/cuda/decode_launchers.cuh"
 #include "lisa/cuda/image_launchers.cuh"
 #include "lisa/cuda/mask_launchers.cuh"
+#include "lisa/cuda/reference_attention_launchers.cuh"
 #endif
 
 namespace lisa::gpu {

@@ -34,6 +34,7 @@ template <class Element>
           .logits = nullptr,
           .row_bits = mutable_elements_of<std::uint64_t>(words),
           .column_bits = nullptr,
+          .run_lengths = {},
           .threshold = 0.0F,
           .masks = kernel_extent(low_res.size(0)),
           .side = kernel_extent(low_res.size(1)),
@@ -43,6 +44,41 @@ template <class Element>
           .height = kernel_extent(extents.height),
           .width = kernel_extent(extents.width)};
 }
+
+/// COCO's run lengths of masks, and what a launch makes them in.
+struct MaskRunLengthTensors {
+  at::Tensor counts;         ///< int32 [N, capacity]: the first run lengths of each mask
+  at::Tensor runs;           ///< int32 [N]: how many there are, which may be more than `capacity`
+  at::Tensor column_bits;    ///< int32 [N, ceil(height / 32), width]
+  at::Tensor tickets;        ///< int32 [N, strips + 1]: zeros before a launch, and after it
+  at::Tensor strip_changes;  ///< int32 [N, strips, 2]
+  at::Tensor positions;      ///< int32 [N, strips, mask_strip_room]
+
+  /// @param options of the device that launches
+  [[nodiscard]] static MaskRunLengthTensors make(dim masks, dim height, dim width, dim capacity,
+                                                 const at::TensorOptions& options) {
+    const at::TensorOptions words = options.dtype(at::kInt);
+    const dim strips = cuda::mask_strips(kernel_extent(width));
+    return {aten::empty({masks, capacity}, words),
+            aten::empty({masks}, words),
+            aten::empty({masks, (height + cuda::mask_tile_height - 1) / cuda::mask_tile_height, width}, words),
+            aten::zeros({masks, strips + 1}, words),
+            aten::empty({masks, strips, 2}, words),
+            aten::empty({masks, strips, cuda::mask_strip_room(kernel_extent(height), kernel_extent(capacity))}, words)};
+  }
+
+  /// Asks for the run lengths beside the bits by rows.
+  template <class Element>
+  void fill(cuda::MaskUpsampleArguments<Element>& arguments) const {
+    arguments.column_bits = mutable_elements_of<std::uint32_t>(column_bits);
+    arguments.run_lengths = {.counts = mutable_elements_of<std::uint32_t>(counts),
+                             .runs = mutable_elements_of<std::uint32_t>(runs),
+                             .tickets = mutable_elements_of<std::uint32_t>(tickets),
+                             .strip_changes = mutable_elements_of<cuda::ColumnChanges>(strip_changes),
+                             .positions = mutable_elements_of<std::uint32_t>(positions),
+                             .capacity = kernel_extent(counts.size(1))};
+  }
+};
 
 namespace detail {
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 
 #include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
@@ -16,9 +17,10 @@ namespace lisa::gpu {
 
 /// The kernel that computes an attention with relative positions.
 enum class RelativeAttentionKernel : std::uint8_t {
-  none,    ///< none can: ATen
-  global,  ///< `global_attention`: one window that is the grid
-  window,  ///< `window_attention`
+  none,       ///< none can: ATen
+  global,     ///< `global_attention`: one window that is the grid
+  window,     ///< `window_attention`
+  reference,  ///< `reference_window_attention`: fp32
 };
 
 /// A kernel and what it is to be called with; `global` takes `arguments.attention` alone.
@@ -62,14 +64,33 @@ template <class Element>
                     .key_padding = of_padding + hidden,
                     .value_padding = of_padding + 2 * hidden,
                     .window_side = kernel_extent(side)};
-  if (side == height && side == width && cuda::global_attention_refusal(plan.arguments.attention) == nullptr)
+  if constexpr (std::is_same_v<Element, float>) {
+    if (cuda::reference_window_attention_refusal(plan.arguments) == nullptr)
+      plan.kernel = RelativeAttentionKernel::reference;
+  } else if (side == height && side == width && cuda::global_attention_refusal(plan.arguments.attention) == nullptr) {
     plan.kernel = RelativeAttentionKernel::global;
-  else if (cuda::window_attention_refusal(plan.arguments) == nullptr)
+  } else if (cuda::window_attention_refusal(plan.arguments) == nullptr) {
     plan.kernel = RelativeAttentionKernel::window;
+  }
   return plan;
 }
 
 namespace detail {
+
+/// Launches the plan's kernel, which is not `none`.
+template <class Element>
+void launch_planned(const RelativeAttentionPlan<Element>& plan, const c10::Device& device) {
+  if constexpr (std::is_same_v<Element, float>) {
+    launch_on_current_stream(device, "reference attention",
+                             [&](auto stream) { return launch_reference_window_attention(plan.arguments, stream); });
+  } else if (plan.kernel == RelativeAttentionKernel::global) {
+    launch_on_current_stream(device, "global attention",
+                             [&](auto stream) { return launch_global_attention(plan.arguments.attention, stream); });
+  } else {
+    launch_on_current_stream(device, "window attention",
+                             [&](auto stream) { return launch_window_attention(plan.arguments, stream); });
+  }
+}
 
 template <class Element>
 [[nodiscard]] std::optional<at::Tensor> launch_relative_attention(const at::Tensor& projected,
@@ -82,12 +103,7 @@ template <class Element>
     at::Tensor out = aten::empty({projected.size(0), projected.size(1), projected.size(2), projected.size(3) / 3},
                                  projected.options());
     plan.arguments.attention.out = mutable_elements_of<Element>(out);
-    if (plan.kernel == RelativeAttentionKernel::global)
-      launch_on_current_stream(projected.device(), "global attention",
-                               [&](auto stream) { return launch_global_attention(plan.arguments.attention, stream); });
-    else
-      launch_on_current_stream(projected.device(), "window attention",
-                               [&](auto stream) { return launch_window_attention(plan.arguments, stream); });
+    launch_planned(plan, projected.device());
     return out;
   }
   return std::nullopt;
@@ -106,11 +122,16 @@ template <class Element>
     return std::nullopt;
   const at::Tensor tokens = projected.contiguous(), pad = padding.contiguous();
   const at::Tensor h = rel_h.contiguous(), w = rel_w.contiguous();
-  if (tokens.scalar_type() == at::kBFloat16)
-    return detail::launch_relative_attention<cuda::Bf16>(tokens, pad, h, w, head_dim, side);
-  if (tokens.scalar_type() == at::kHalf)
-    return detail::launch_relative_attention<cuda::Fp16>(tokens, pad, h, w, head_dim, side);
-  return std::nullopt;
+  switch (tokens.scalar_type()) {
+    case at::kFloat:
+      return detail::launch_relative_attention<float>(tokens, pad, h, w, head_dim, side);
+    case at::kBFloat16:
+      return detail::launch_relative_attention<cuda::Bf16>(tokens, pad, h, w, head_dim, side);
+    case at::kHalf:
+      return detail::launch_relative_attention<cuda::Fp16>(tokens, pad, h, w, head_dim, side);
+    default:
+      return std::nullopt;
+  }
 }
 
 }  // namespace lisa::gpu

@@ -200,7 +200,7 @@ struct LlamaBlock {
   /// x [1, hidden], the row of one new position -> the same.
   [[nodiscard]] at::Tensor forward(const at::Tensor& x, const DecodePlace& place, dim layer,
                                    const RotaryEmbedding<head_dim(C)>& rotary) const {
-    return feed_forward(x.add(self_attn.forward(input_layernorm.forward(x), place, layer, rotary)));
+    return feed_forward(x, self_attn.forward(input_layernorm.forward(x), place, layer, rotary));
   }
 
   /// `visit(name, projection)` for every linear layer of the block.

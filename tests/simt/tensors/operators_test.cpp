@@ -12,9 +12,11 @@
 #include "launch.hpp"
 #include "lisa/gpu/mask_upsample.hpp"
 #include "lisa/gpu/relative_attention.hpp"
+#include "lisa/image/rle.hpp"
 #include "lisa/model/mask_bits.hpp"
 #include "mask_kernels.hpp"
 #include "memory.hpp"
+#include "reference_attention_kernels.hpp"
 #include "tensor_memory.hpp"
 #include "tests/support/random_parameters.hpp"
 #include "tests/support/tensor_compare.hpp"
@@ -38,6 +40,19 @@ struct Grid {
 };
 
 template <class Element, int head_dim>
+simt::Report launch_planned(simt::Memory& memory, const gpu::RelativeAttentionPlan<Element>& plan) {
+  if constexpr (std::is_same_v<Element, float>)
+    return simt::launch(memory, cuda::reference_window_attention_geometry(plan.arguments),
+                        simt::reference_window_attention, plan.arguments);
+  else if (plan.kernel == RelativeAttentionKernel::global)
+    return simt::launch(memory, cuda::global_attention_geometry(plan.arguments.attention),
+                        simt::global_attention<Element, head_dim>, plan.arguments.attention);
+  else
+    return simt::launch(memory, cuda::window_attention_geometry<cuda::sam_window_side>(plan.arguments),
+                        simt::window_attention<Element, head_dim, cuda::sam_window_side>, plan.arguments);
+}
+
+template <class Element, int head_dim>
 void check_attention(const Grid& grid, RelativeAttentionKernel expected_kernel) {
   CAPTURE(grid.height);
   CAPTURE(head_dim);
@@ -58,17 +73,15 @@ void check_attention(const Grid& grid, RelativeAttentionKernel expected_kernel) 
   REQUIRE(plan.kernel == expected_kernel);
   auto* const out = memory.output<Element>(static_cast<std::size_t>(reference.numel()), "out");
   plan.arguments.attention.out = out;
-  const simt::Report report =
-      plan.kernel == RelativeAttentionKernel::global
-          ? simt::launch(memory, cuda::global_attention_geometry(plan.arguments.attention),
-                         simt::global_attention<Element, head_dim>, plan.arguments.attention)
-          : simt::launch(memory, cuda::window_attention_geometry<cuda::sam_window_side>(plan.arguments),
-                         simt::window_attention<Element, head_dim, cuda::sam_window_side>, plan.arguments);
+  const simt::Report report = launch_planned<Element, head_dim>(memory, plan);
   REQUIRE_MESSAGE(report.clean(), report.text());
   CHECK(memory.unwritten_bytes(out) == 0);
   const at::Tensor found = at::from_blob(out, reference.sizes(), at::TensorOptions().dtype(dtype));
   const double largest = std::max(projected.abs().max().item<double>(), padding.abs().max().item<double>());
-  CHECK(largest_difference(found, reference) <= attention_bound(unit_roundoff<Element>, largest));
+  const double bound = std::is_same_v<Element, float>
+                           ? fp32_attention_bound(projected, padding, rel_h, rel_w, head_dim, grid.side, largest)
+                           : attention_bound(unit_roundoff<Element>, largest);
+  CHECK(largest_difference(found, reference) <= bound);
 }
 
 TEST_CASE("a whole grid's attention is that of ATen") {
@@ -79,6 +92,11 @@ TEST_CASE("a whole grid's attention is that of ATen") {
 TEST_CASE("attention in windows that reach over the grid is that of ATen") {
   check_attention<Bf16, 64>({2, 2, 15, 3, 14}, RelativeAttentionKernel::window);
   check_attention<Fp16, 80>({1, 2, 14, 16, 14}, RelativeAttentionKernel::window);
+}
+
+TEST_CASE("attention in fp32 is that of ATen, for heads and windows of any width") {
+  check_attention<float, 80>({2, 2, 5, 5, 5}, RelativeAttentionKernel::reference);
+  check_attention<float, 24>({1, 3, 7, 4, 3}, RelativeAttentionKernel::reference);
 }
 
 TEST_CASE("shapes that no kernel takes are left to ATen") {
@@ -124,6 +142,45 @@ void check_masks(dim count, dim side, const gpu::MaskExtents& extents) {
     const at::Tensor mask = logits[static_cast<dim>(n)][0];
     const at::Tensor wrong = mask_tensor(masks[n]).ne(mask.gt(0)).logical_and(mask.abs().gt(bound));
     CHECK(wrong.sum().item<std::int64_t>() == 0);
+  }
+}
+
+/// An uninitialised output of the emulator's memory, as a tensor.
+at::Tensor int_output(simt::Memory& memory, const at::Tensor& like, const char* name) {
+  auto* const data = memory.output<std::uint32_t>(static_cast<std::size_t>(like.numel()), name);
+  return at::from_blob(data, like.sizes(), like.options());
+}
+
+TEST_CASE("run lengths in tensors are those of the masks in tensors") {
+  const gpu::MaskExtents extents{
+      .image_side = 64, .resized_height = 40, .resized_width = 64, .height = 140, .width = 75};
+  const at::Tensor low_res = random_tensor({2, 16, 16}, 6);
+  simt::Memory memory;
+  const auto made = gpu::MaskRunLengthTensors::make(2, extents.height, extents.width, 300, {});
+  std::vector<std::uint32_t> zeros(static_cast<std::size_t>(made.tickets.numel()));
+  CHECK(made.tickets.abs().sum().item<int>() == 0);
+  const gpu::MaskRunLengthTensors lengths{
+      int_output(memory, made.counts, "counts"),
+      int_output(memory, made.runs, "runs"),
+      int_output(memory, made.column_bits, "column_bits"),
+      at::from_blob(memory.in_out(zeros, "tickets"), made.tickets.sizes(), made.tickets.options()),
+      int_output(memory, made.strip_changes, "strip_changes"),
+      int_output(memory, made.positions, "positions")};
+  auto* const bits = memory.output<std::uint64_t>(2 * 140 * 2, "row_bits");
+  const at::Tensor words = at::from_blob(bits, {2, 140, 2}, at::TensorOptions().dtype(at::kLong));
+  auto arguments = gpu::mask_upsample_arguments<float>(in_memory<float>(memory, low_res, "low_res"), words, extents);
+  lengths.fill(arguments);
+  REQUIRE(cuda::mask_upsample_refusal(arguments) == nullptr);
+  const simt::Report report = simt::launch(memory, cuda::mask_upsample_geometry(arguments),
+                                           simt::mask_upsample<float, cuda::MaskRounding::composed>, arguments);
+  REQUIRE_MESSAGE(report.clean(), report.text());
+  const std::vector<BitMask> masks = lisa::detail::masks_of_words(words, {.height = 140, .width = 75});
+  for (dim n = 0; n < 2; ++n) {
+    const std::vector<std::uint32_t> expected = encode_rle(masks[static_cast<std::size_t>(n)]).counts;
+    REQUIRE(expected.size() <= 300);
+    CHECK(lengths.runs[n].item<int>() == static_cast<int>(expected.size()));
+    const auto* const counts = gpu::elements_of<std::uint32_t>(lengths.counts[n]);
+    CHECK(std::vector<std::uint32_t>(counts, counts + expected.size()) == expected);
   }
 }
 
