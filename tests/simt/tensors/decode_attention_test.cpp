@@ -41,9 +41,7 @@ struct Stepped {
 template <class Element, int head_dim>
 Stepped run_in_emulator(const gpu::DecodeOperands& operands, int splits) {
   simt::Memory memory;
-  const auto copied = [&](const at::Tensor& tensor, const char* name) {
-    return simt::in_memory(memory, tensor, name);
-  };
+  const auto copied = [&](const at::Tensor& tensor, const char* name) { return simt::in_memory(memory, tensor, name); };
   const gpu::DecodeOperands in_memory{.q = copied(operands.q, "q"),
                                       .k = copied(operands.k, "k"),
                                       .v = copied(operands.v, "v"),

@@ -168,7 +168,7 @@ TEST_CASE("run lengths in tensors are those of the masks in tensors") {
       int_output(memory, made.positions, "positions")};
   auto* const bits = memory.output<std::uint64_t>(2 * 140 * 2, "row_bits");
   const at::Tensor words = at::from_blob(bits, {2, 140, 2}, at::TensorOptions().dtype(at::kLong));
-  auto arguments = gpu::mask_upsample_arguments<float>(in_memory<float>(memory, low_res, "low_res"), words, extents);
+  auto arguments = gpu::mask_upsample_arguments<float>(in_memory(memory, low_res, "low_res"), words, extents);
   lengths.fill(arguments);
   REQUIRE(cuda::mask_upsample_refusal(arguments) == nullptr);
   const simt::Report report = simt::launch(memory, cuda::mask_upsample_geometry(arguments),
