@@ -1,5 +1,7 @@
 #include <ATen/ops/equal.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -125,8 +127,15 @@ void check_generation(Checks& checks, const Llama<small>& llm) {
                  cache.length() == prompt_rows + static_cast<dim>(tokens.size()) - 1);
     return tokens;
   };
-  const GenerationObserver observer{.on_token = [](std::size_t, const GeneratedToken&) { return true; }};
+  std::vector<at::Tensor> told;  // as they were told: later steps must leave them alone
+  const GenerationObserver observer{.on_token = [&](std::size_t, const GeneratedToken& token) {
+    told.push_back(token.logits);
+    return true;
+  }};
   const std::vector<std::int64_t> endless = say(observer, -1);
+  bool kept = told.size() == endless.size();
+  for (std::size_t i = 0; kept && i < told.size(); ++i) kept = told[i].argmax().item<std::int64_t>() == endless[i];
+  checks.equal("logits that an observer keeps", kept);
   checks.equal("an unwatched answer", say({}, -1) == endless);
   for (const std::size_t last : {std::size_t{0}, std::size_t{1}, std::size_t{2}, std::size_t{60}})
     checks.equal("an answer that ends", say({}, endless[last]) == say(observer, endless[last]));
