@@ -338,6 +338,12 @@ std::vector<MicroKernel> racy_kernels() {
          Device::barrier();
          if (m.s[0] == 2) read_all_blocks(m, 3);
        })},
+      {"own_write_after_the_ticket", {{3, 1, 1}, 32, 1024}, micro([](const Micro& m) {
+         if (m.t != 0) return;
+         const std::uint32_t ticket = Device::take_ticket(m.data, 2);
+         m.data[64 + m.b] = 1;
+         if (ticket == 2) m.out[0] = m.data[64] + m.data[65] + m.data[66];
+       })},
       {"tickets_of_two_counters", {{4, 1, 1}, 64, 1024}, micro([](const Micro& m) {
          m.data[64 + m.b * 64 + m.t] = m.t;
          Device::barrier();
@@ -707,6 +713,12 @@ std::vector<MicroKernel> race_free_kernels() {
          if (m.t == 0) m.s[0] = Device::take_ticket(m.data, 2);
          Device::barrier();
          if (m.s[0] == 2) read_all_blocks(m, 3);
+       })},
+      {"own_write_after_the_ticket", {{3, 1, 1}, 32, 1024}, micro([](const Micro& m) {
+         if (m.t != 0) return;
+         m.data[64 + m.b] = 1;
+         const std::uint32_t ticket = Device::take_ticket(m.data, 2);
+         if (ticket == 2) m.out[0] = m.data[64] + m.data[65] + m.data[66];
        })},
       {"tickets_of_two_counters", {{4, 1, 1}, 64, 1024}, micro([](const Micro& m) {
          m.data[64 + m.b * 64 + m.t] = m.t;

@@ -154,9 +154,10 @@ at::Tensor int_output(simt::Memory& memory, const at::Tensor& like, const char* 
 TEST_CASE("run lengths in tensors are those of the masks in tensors") {
   const gpu::MaskExtents extents{
       .image_side = 64, .resized_height = 40, .resized_width = 64, .height = 140, .width = 75};
+  constexpr dim capacity = 512;
   const at::Tensor low_res = random_tensor({2, 16, 16}, 6);
   simt::Memory memory;
-  const auto made = gpu::MaskRunLengthTensors::make(2, extents.height, extents.width, 300, {});
+  const auto made = gpu::MaskRunLengthTensors::make(2, extents.height, extents.width, capacity, {});
   std::vector<std::uint32_t> zeros(static_cast<std::size_t>(made.tickets.numel()));
   CHECK(made.tickets.abs().sum().item<int>() == 0);
   const gpu::MaskRunLengthTensors lengths{
@@ -177,7 +178,7 @@ TEST_CASE("run lengths in tensors are those of the masks in tensors") {
   const std::vector<BitMask> masks = lisa::detail::masks_of_words(words, {.height = 140, .width = 75});
   for (dim n = 0; n < 2; ++n) {
     const std::vector<std::uint32_t> expected = encode_rle(masks[static_cast<std::size_t>(n)]).counts;
-    REQUIRE(expected.size() <= 300);
+    REQUIRE(static_cast<dim>(expected.size()) <= capacity);
     CHECK(lengths.runs[n].item<int>() == static_cast<int>(expected.size()));
     const auto* const counts = gpu::elements_of<std::uint32_t>(lengths.counts[n]);
     CHECK(std::vector<std::uint32_t>(counts, counts + expected.size()) == expected);
