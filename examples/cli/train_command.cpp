@@ -23,6 +23,7 @@
 #include "lisa/base/split_at.hpp"
 #include "lisa/checkpoint/stored_dtype.hpp"
 #include "lisa/checkpoint/write_config.hpp"
+#include "lisa/config/presets.hpp"
 #include "lisa/data/tabletop/wording.hpp"
 #include "lisa/text/write_tokenizer.hpp"
 #include "lisa/train/memory_plan.hpp"
@@ -138,16 +139,16 @@ TrainingRunOptions run_options(const TrainOptions& options) {
 /// What the run will hold in memory, for the specification's numbers.
 std::string memory_plan_text(const TrainOptions& options, const SpecConfigs& spec, int processes) {
   const bool fp32 = options.model.dtype == "fp32" || options.from_scratch;
-  const MemoryPlan plan = plan_memory(spec, parse_parts(options.parts),
-                                      {.batch = options.run.batch,
-                                       .dialogues = static_cast<dim>(options.data.questions),
-                                       .positions = std::min(options.run.max_positions, spec.llm.context),
-                                       .element_bytes = fp32 ? 4 : 2,
-                                       .processes = processes,
-                                       .gradient_checkpointing = !options.keep_activations,
-                                       .sharded_states = options.run.trainer.sharded_states,
-                                       .cached_visual_features = !options.run.feature_cache.empty(),
-                                       .cached_image_embeddings = !options.run.feature_cache.empty()});
+  const MemoryPlan plan =
+      plan_memory(spec, parse_parts(options.parts),
+                  {.batch = options.run.batch,
+                   .dialogues = static_cast<dim>(options.data.questions),
+                   .positions = std::min(options.run.max_positions, spec.llm.context),
+                   .element_bytes = fp32 ? 4 : 2,
+                   .processes = processes,
+                   .gradient_checkpointing = !options.keep_activations,
+                   .sharded_states = options.run.trainer.sharded_states,
+                   .cache_workers = options.run.feature_cache.empty() ? 0 : dim{options.run.loader.threads}});
   return "Memory of one of " + std::to_string(processes) + " processes, " + std::string(spec.name) + ":\n" +
          to_text(plan);
 }
@@ -245,13 +246,23 @@ SpecEntry spec_of(const TrainOptions& options) {
   return choose_spec(options.model);
 }
 
+/// What a plan is about. It needs numbers alone: those of every preset are known to programs built for others too.
+SpecConfigs planned_configs(const TrainOptions& options) {
+  const std::vector<SpecEntry> entries = spec_entries();
+  const bool own = std::any_of(entries.begin(), entries.end(),
+                               [&](const SpecEntry& entry) { return entry.configs.name == options.model.spec; });
+  SpecConfigs preset;
+  if (!own && visit_preset(options.model.spec, [&]<class Spec>() { preset = spec_configs<Spec>(); })) return preset;
+  return spec_of(options).configs;
+}
+
 void train(TrainOptions options) {
   options.model.separate_adapter = true;  // what is trained further stays an adapter until the checkpoint is written
-  const SpecEntry spec = spec_of(options);
   if (options.plan) {
-    std::fputs(memory_plan_text(options, spec.configs, options.processes).c_str(), stdout);
+    std::fputs(memory_plan_text(options, planned_configs(options), options.processes).c_str(), stdout);
     return;
   }
+  const SpecEntry spec = spec_of(options);
   if (options.model.threads > 0) at::set_num_threads(options.model.threads);
   if (options.bf16_products) allow_bf16_products(true);
   const LoadOptions load = load_options(options.model);  // before the others are met: a missing GPU needs no group
@@ -389,7 +400,7 @@ void add_train_command(CLI::App& app) {
       "  lisa train --model models/lisa-tiny --data own.jsonl --val-data own-val.jsonl --steps 300 --batch 8\n"
       "  lisa train --model LISA-7B-v1 --dtype bf16 --data dataset --val-set \"ReasonSeg|val\"\n"
       "  torchrun --no-python --nproc-per-node 2 lisa train --model LISA-7B-v1 --data dataset --shard-states\n"
-      "  lisa train --plan --spec lisa-7b --processes 8 --batch 2\n"
+      "  lisa train --plan --spec lisa-7b --processes 8 --shard-states\n"
       "A run that was stopped, by Ctrl-C too, goes on with the same command. docs/training.md tells more.");
   command.callback([options] { train(*options); });
 }

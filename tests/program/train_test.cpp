@@ -35,6 +35,26 @@ ProgramRun train(const std::vector<std::string>& more) {
   return run_program(LISA_TINY_PROGRAM, arguments);
 }
 
+/// Two columns of a plan, in the unit of its first line.
+struct PlannedPart {
+  double weights = -1, total = -1;
+};
+
+PlannedPart planned(const std::string& plan, const std::string& part) {
+  std::istringstream lines(plan);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string name, unit;
+    double parameters = 0, trained = 0, gradients = 0, states = 0, activations = 0;
+    PlannedPart found;
+    if (words >> name && name == part &&
+        words >> parameters >> unit >> trained >> unit >> found.weights >> gradients >> states >> activations >>
+            found.total)
+      return found;
+  }
+  return {};
+}
+
 std::vector<std::string> scratch_run(const std::string& folder, const std::vector<std::string>& more = {}) {
   std::vector<std::string> arguments{"--from-scratch",
                                      "--spec",
@@ -156,6 +176,32 @@ TEST_CASE("a plan says what a run would hold without running it") {
   for (const char* const part : {"llm", "vision_tower", "image_encoder", "mask_decoder", "total"})
     CHECK(run.out.find(part) != std::string::npos);
   CHECK(!fs::exists(folder / "run"));
+}
+
+TEST_CASE("LISA-7B plans within 24 GB on eight GPUs and on one, and a cache leaves no part out") {
+  const auto plan = [](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{"--plan", "--spec", "lisa-7b"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProgramRun run = train(arguments);
+    CHECK_MESSAGE(run.exit_code == 0, run.err);
+    return run.out;
+  };
+  const std::string sharded = plan({"--processes", "8", "--shard-states"});  // the command of docs/training.md
+  CHECK(sharded.find("Memory of one of 8 processes, lisa-7b:") == 0);
+  CHECK(sharded.find("GB\n") != std::string::npos);
+  CHECK(planned(sharded, "total").total < 24);
+  CHECK(planned(plan({"--processes", "8"}), "total").total > 24);
+
+  const TempDir folder;
+  const std::string cache = folder / "features", plain = plan({}), cached = plan({"--feature-cache", cache});
+  CHECK(planned(plain, "total").total < 24);
+  CHECK(planned(cached, "total").total < 24);
+  for (const char* const part : {"vision_tower", "image_encoder", "total"}) {
+    CAPTURE(part);
+    CHECK(planned(cached, part).weights > 0.5);
+    CHECK(planned(cached, part).weights == planned(plain, part).weights);
+  }
+  CHECK(!fs::exists(cache));
 }
 
 TEST_CASE("two processes share a run and leave one log and one checkpoint") {

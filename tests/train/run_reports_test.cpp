@@ -252,21 +252,27 @@ TEST_CASE("each option changes the plan where it should") {
     return lisa::plan_memory(spec, lisa::lisa_recipe, options).sum();
   };
   const lisa::MemoryPlanRow plain = total({});
-  const lisa::MemoryPlanRow cached = total({.cached_visual_features = true, .cached_image_embeddings = true});
-  CHECK(plain.weights - cached.weights ==
-        2.0 * static_cast<double>(lisa::parameters(spec.vision) + lisa::image_encoder_parameters(spec.sam)));
+  // A cache takes no part out of memory; its threads hold an image each where a step holds a batch.
+  const lisa::MemoryPlanRow cached = total({.cache_workers = 1});
+  CHECK(cached.weights == plain.weights);
   CHECK(cached.activations < plain.activations);
+  CHECK(total({.cache_workers = 2}).activations == plain.activations);
+  CHECK(total({.cache_workers = 4}).activations > plain.activations);
+  CHECK(lisa::plan_memory(spec, lisa::everything, {.cache_workers = 1}).total() ==
+        lisa::plan_memory(spec, lisa::everything, {}).total());  // what trains is never cached
   CHECK(total({.gradient_checkpointing = false}).activations > 3 * plain.activations);
   CHECK(total({.batch = 4}).activations > 1.8 * plain.activations);
   const lisa::MemoryPlanRow eight = total({.processes = 8}), sharded = total({.processes = 8, .sharded_states = true});
   CHECK(eight.states == plain.states);
   CHECK(eight.gradients == plain.gradients + 4.0 * static_cast<double>(plain.trained));
   CHECK(sharded.states == 12.0 * 131'088'384);  // no less than the largest tensor
-  CHECK(broken_promises({.row = "numbers",
-                         .kind = lisa::ErrorKind::input,
-                         .words = {"3 numbers", "batch: found 0", "processes: found 0",
-                                   "positions: found 5000, expected at most 2048"}},
-                        [&] { static_cast<void>(total({.batch = 0, .positions = 5000, .processes = 0})); }) == "");
+  CHECK(broken_promises(
+            {.row = "numbers",
+             .kind = lisa::ErrorKind::input,
+             .words = {"4 numbers", "batch: found 0", "processes: found 0",
+                       "cache workers: found -1, expected at least 0", "positions: found 5000, expected at most 2048"}},
+            [&] { static_cast<void>(total({.batch = 0, .positions = 5000, .processes = 0, .cache_workers = -1})); }) ==
+        "");
 }
 
 TEST_CASE("LISA-7B trains within 24 GB, on eight GPUs and on one") {
@@ -275,8 +281,8 @@ TEST_CASE("LISA-7B trains within 24 GB, on eight GPUs and on one") {
       lisa::plan_memory(spec, lisa::lisa_recipe, {.batch = 2, .processes = 8, .sharded_states = true});
   MESSAGE("8 processes, batch 2, states sharded:\n" << to_text(eight));
   CHECK(eight.total() < 24e9);
-  const lisa::MemoryPlan one = lisa::plan_memory(
-      spec, lisa::lisa_recipe, {.batch = 2, .cached_visual_features = true, .cached_image_embeddings = true});
+  CHECK(lisa::plan_memory(spec, lisa::lisa_recipe, {.batch = 2, .processes = 8}).total() > 24e9);
+  const lisa::MemoryPlan one = lisa::plan_memory(spec, lisa::lisa_recipe, {.batch = 2, .cache_workers = 2});
   MESSAGE("1 process, batch 2, features cached:\n" << to_text(one));
   CHECK(one.total() < 24e9);
   const std::string table = to_text(one);

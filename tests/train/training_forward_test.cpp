@@ -18,63 +18,21 @@
 #include "lisa/train/schedule.hpp"
 #include "lisa/train/trainable.hpp"
 #include "tests/support/gradient_check.hpp"
-#include "tests/support/random_parameters.hpp"
 #include "tests/support/tensor_compare.hpp"
+#include "tests/train/mini_batch.hpp"
 #include "tests/train/mini_spec.hpp"
 // After libtorch, whose logging defines CHECK.
 #include <doctest/doctest.h>
 
 using namespace lisa;
+using test::dialogue;
 using test::MiniSpec;
+using test::seg;
+using test::some_batch;
+using test::some_image;
+using test::some_model;
 
 namespace {
-
-/// The adapters have effect, as after some training.
-template <ModelSpec S = MiniSpec>
-Lisa<S> some_model(at::ScalarType dtype = at::kDouble) {
-  Lisa<S> model;
-  model.for_each_part([&](Part, auto& module, const std::string&) { test::fill_parameters(module, 5, dtype); });
-  model.prepare();
-  std::uint64_t seed = 70;
-  model.llm.for_each_adapter([&](const std::string&, at::Tensor& value, const Shape& shape) {
-    value = test::random_tensor(shape, seed++, dtype).mul(0.2);
-  });
-  return model;
-}
-
-constexpr std::int64_t seg = 29;
-
-/// ids 1, 2, the image, `question`, then `answer`, whose ids are labelled.
-DialogueTokens dialogue(const std::vector<std::int64_t>& question, const std::vector<std::int64_t>& answer) {
-  DialogueTokens tokens{.ids = {1, 2, image_token_id}, .labels = {}, .segs = {}};
-  tokens.ids.insert(tokens.ids.end(), question.begin(), question.end());
-  tokens.labels.assign(tokens.ids.size(), ignored_label);
-  tokens.ids.insert(tokens.ids.end(), answer.begin(), answer.end());
-  tokens.labels.insert(tokens.labels.end(), answer.begin(), answer.end());
-  for (std::size_t i = 0; i < tokens.ids.size(); ++i)
-    if (tokens.ids[i] == seg) tokens.segs.push_back(i);
-  return tokens;
-}
-
-TrainingImage some_image(std::uint64_t seed, std::vector<DialogueTokens> dialogues, ImageExtent original = {11, 7}) {
-  std::int64_t masks = 0;
-  for (const DialogueTokens& tokens : dialogues) masks += static_cast<std::int64_t>(tokens.segs.size());
-  return {.id = "image " + std::to_string(seed),
-          .pixel_values = test::random_tensor({3, 8, 8}, seed),
-          .sam_image = test::random_tensor({3, 20, 20}, seed + 1),
-          .resized = {20, 13},
-          .original = original,
-          .dialogues = std::move(dialogues),
-          .masks = test::random_tensor({masks, original.height, original.width}, seed + 2).gt(0.5).to(at::kByte)};
-}
-
-/// Two images of different sizes; the second has a dialogue without masks and one with two, one of them in its
-/// question.
-TrainingBatch some_batch() {
-  return {some_image(1, {dialogue({5, 6}, {7, seg, 3}), dialogue({5, 8, 9, 4}, {seg, 3})}),
-          some_image(2, {dialogue({5, 6, 6}, {7, 8, 3}), dialogue({seg, 9}, {4, 4, seg, 3})}, {6, 9}),
-          some_image(3, {dialogue({11}, {12, 13})}, {5, 5})};
-}
 
 struct Outcome {
   double ce, bce, dice;

@@ -27,10 +27,9 @@ struct MemoryPlanOptions {
   dim mask_pixels = 0;    ///< of an image at its own size; 0: as many as the image encoder's padded square
   dim element_bytes = 2;  ///< of weights, their gradients and activations: 2 for bf16, 4 for fp32
   int processes = 1;
-  bool gradient_checkpointing = true;    ///< of the language model's blocks and the mask decoder
-  bool sharded_states = false;           ///< optimiser states spread over the processes
-  bool cached_visual_features = false;   ///< the vision tower is not in memory: its output comes from a cache
-  bool cached_image_embeddings = false;  ///< the same for SAM's image encoder
+  bool gradient_checkpointing = true;  ///< of the language model's blocks and the mask decoder
+  bool sharded_states = false;         ///< optimiser states spread over the processes
+  dim cache_workers = 0;  ///< threads that fill a cache of frozen parts' features, an image each; 0: no cache
 };
 
 /// What one part of a run holds in the memory of one process, in bytes.
@@ -47,7 +46,8 @@ struct MemoryPlanRow {
 };
 
 /// Memory of a training run. Weights, gradients and states are exact up to the allocator; activations are estimated
-/// from the tensors that each part keeps. The memory of libtorch and of a GPU's context is not part of it.
+/// from the tensors that each part keeps. The memory of libtorch and of a GPU's context is not part of it. Parts whose
+/// output comes from a cache count too: a run keeps them for validation and for images that the cache lacks.
 struct MemoryPlan {
   std::vector<MemoryPlanRow> rows;
 
@@ -152,11 +152,18 @@ struct TrainedSizes {
   return (kept + bias + 3 * boundary) * static_cast<double>(o.element_bytes) + logits;
 }
 
+/// Images that pass an encoder at once. A cache spares a frozen one the images that it has seen, not those it sees
+/// first.
+[[nodiscard]] constexpr dim images_at_once(bool trained, const MemoryPlanOptions& o) {
+  return trained || o.cache_workers == 0 ? o.batch : o.cache_workers;
+}
+
 [[nodiscard]] inline double vision_tower_activations(const SpecConfigs& spec, const TrainableParts& parts,
                                                      const MemoryPlanOptions& o) {
   const ClipConfig& c = spec.vision;
   const dim keys = grid(c) * grid(c) + 1;
-  const double block = block_elements(o.batch * keys, c.hidden, c.hidden, c.mlp, 2, c.heads, keys, parts.vision_tower);
+  const dim rows = images_at_once(parts.vision_tower, o) * keys;
+  const double block = block_elements(rows, c.hidden, c.hidden, c.mlp, 2, c.heads, keys, parts.vision_tower);
   // Frozen, it keeps nothing, and uses about one block's tensors at once.
   const double kept = parts.vision_tower ? static_cast<double>(blocks_run(c) + 1) * block : block;
   return kept * static_cast<double>(o.element_bytes);
@@ -165,7 +172,7 @@ struct TrainedSizes {
 [[nodiscard]] inline double image_encoder_activations(const SpecConfigs& spec, const TrainableParts& parts,
                                                       const MemoryPlanOptions& o) {
   const SamConfig& c = spec.sam;
-  const dim rows = o.batch * grid(c) * grid(c);
+  const dim rows = images_at_once(parts.image_encoder, o) * grid(c) * grid(c);
   double kept = 0, largest = 0;
   for (dim layer = 0; layer < c.layers; ++layer) {
     const dim side = attention_side(c, layer);
@@ -204,6 +211,8 @@ struct TrainedSizes {
                                     std::pair{"positions", options.positions}, std::pair{"labels", options.labels},
                                     std::pair{"processes", dim{options.processes}}})
     if (value < 1) defects.add(std::string(name) + ": " + found_expected(std::to_string(value), "at least 1"));
+  if (options.cache_workers < 0)
+    defects.add("cache workers: " + found_expected(std::to_string(options.cache_workers), "at least 0"));
   if (options.positions > spec.llm.context)
     defects.add("positions: " +
                 found_expected(std::to_string(options.positions),
@@ -215,14 +224,12 @@ struct TrainedSizes {
   struct Content {
     MemoryPlanRow row;
     detail::TrainedSizes trained;
-    bool loaded = true;
   };
   const dim hidden = spec.llm.hidden;
   std::vector<Content> contents;
-  const auto add = [&](Part part, dim count, detail::TrainedSizes trained, double activations, bool loaded = true) {
-    contents.push_back({.row = {.name = to_string(part), .parameters = count, .activations = loaded ? activations : 0},
-                        .trained = std::move(trained),
-                        .loaded = loaded});
+  const auto add = [&](Part part, dim count, detail::TrainedSizes trained, double activations) {
+    contents.push_back({.row = {.name = to_string(part), .parameters = count, .activations = activations},
+                        .trained = std::move(trained)});
   };
   const auto all_of = [](bool trained, dim count) {
     detail::TrainedSizes sizes;
@@ -234,14 +241,14 @@ struct TrainedSizes {
       detail::llm_activations(spec, parts, options));
   add(Part::vision_tower, parameters(spec.vision),
       parts.vision_tower ? detail::trained_vision_tower(spec.vision) : detail::TrainedSizes(),
-      detail::vision_tower_activations(spec, parts, options), parts.vision_tower || !options.cached_visual_features);
+      detail::vision_tower_activations(spec, parts, options));
   const dim projector = parameters(spec.vision.hidden, hidden, spec.visual_projector);
   add(Part::visual_projector, projector, all_of(parts.visual_projector, projector), 0);
   const dim seg = parameters(hidden, spec.sam.prompt_dim, spec.seg);
   add(Part::seg_projector, seg, all_of(parts.seg_projector, seg), 0);
   add(Part::image_encoder, image_encoder_parameters(spec.sam),
       parts.image_encoder ? detail::trained_image_encoder(spec.sam) : detail::TrainedSizes(),
-      detail::image_encoder_activations(spec, parts, options), parts.image_encoder || !options.cached_image_embeddings);
+      detail::image_encoder_activations(spec, parts, options));
   add(Part::mask_decoder, mask_decoder_parameters(spec.sam) + prompt_encoder_parameters(spec.sam),
       all_of(parts.mask_decoder, mask_decoder_parameters(spec.sam)),
       detail::mask_decoder_activations(spec, options) + detail::mask_loss_activations(spec, options));
@@ -263,7 +270,7 @@ struct TrainedSizes {
   for (Content& content : contents) {
     MemoryPlanRow& row = content.row;
     row.trained = content.trained.sum();
-    row.weights = content.loaded ? element * static_cast<double>(row.parameters) : 0;
+    row.weights = element * static_cast<double>(row.parameters);
     row.gradients = gradient_bytes * static_cast<double>(row.trained);
     for (const std::int64_t size : content.trained.elements)
       if (owners[next++] == fullest) row.states += state_bytes * static_cast<double>(size);
