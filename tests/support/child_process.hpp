@@ -74,6 +74,10 @@ class ChildProcess {
 
   /// What it wrote so far.
   [[nodiscard]] std::string output() const { return read_text(output_); }
+  /// When it wrote last.
+  [[nodiscard]] std::filesystem::file_time_type last_output() const {
+    return std::filesystem::last_write_time(output_);
+  }
 
  private:
   std::filesystem::path output_;

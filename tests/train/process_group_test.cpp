@@ -9,7 +9,9 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -343,33 +345,90 @@ TEST_CASE("processes that do not fit together are named") {
   CHECK_MESSAGE(port.find("found the port in use") != std::string::npos, port);
 }
 
-TEST_CASE("a lost process ends the others and they name it and where it was") {
+TEST_CASE("processes meet at the store of a launcher and when it starts them again") {
+  if (const auto role = variable("TEST_ROLE"))
+    run_role([&](ProcessGroup& group) {
+      const at::Tensor sum = at::full({3}, group.rank() + 1, at::kFloat);
+      group.begin_sum(sum)->wait();
+      if (sum[2].item<float>() != 3) throw std::runtime_error("a wrong sum");
+      if (*role == "lose" && group.rank() == 1) std::raise(SIGKILL);
+      static_cast<void>(group.exchange("there"));
+    });
+  // As torchrun's agent: it serves the store, and none of its processes must.
+  c10d::TCPStoreOptions options;
+  options.port = 0;
+  options.isServer = true;
+  options.waitWorkers = false;
+  const auto launcher = c10::make_intrusive<c10d::TCPStore>("127.0.0.1", options);
+  const TempDir folder;
+  const auto attempt = [&](const std::string& number, const std::string& role) {
+    return start("processes meet at the store of a launcher and when it starts them again", 2,
+                 std::to_string(launcher->getPort()), folder, [&](int) {
+                   return Environment{{"TORCHELASTIC_USE_AGENT_STORE", "True"},
+                                      {"TORCHELASTIC_RESTART_COUNT", number},
+                                      {"TEST_ROLE", role}};
+                 });
+  };
+  std::vector<ChildProcess> first = attempt("0", "lose");
+  const auto code = first[0].wait(end_of_patience);
+  CHECK_MESSAGE(code == 3, first[0].output());
+  CHECK_MESSAGE(first[0].output().find("rank 1 stopped answering") != std::string::npos, first[0].output());
+  CHECK(first[1].wait(end_of_patience) == 128 + SIGKILL);
+  // The store still holds what the first attempt said there.
+  for (ChildProcess& process : attempt("1", "meet")) {
+    const auto ended = process.wait(end_of_patience);
+    CHECK_MESSAGE(ended == 0, process.output());
+  }
+}
+
+TEST_CASE("a lost process ends the others in time and they name it and where it was") {
   if (const auto role = variable("TEST_ROLE"))
     run_role([&](ProcessGroup& group) {
       const at::Tensor values = at::full({1000}, 1, at::kFloat);
+      const std::string phase = *variable("TEST_PHASE");
       for (int step = 0; step < 1000; ++step) {
-        group.note(step, "backward");
+        group.note(step, phase);
         if (step == 3 && group.rank() == std::stoi(*variable("TEST_VICTIM"))) {
+          lisa::test::write_text(*variable("TEST_LOSS"), "");
           if (*role == "kill") std::raise(SIGKILL);
           if (*role == "stop") std::raise(SIGSTOP);
           if (*role == "throw") throw std::runtime_error("a fault of this rank");
           if (*role == "exit") ::_exit(0);
         }
-        group.begin_sum(values)->wait();
+        if (phase == "backward") group.begin_sum(values)->wait();
+        if (phase == "optimizer") group.broadcast(values, /*root=*/0);
+        if (phase == "data") static_cast<void>(group.exchange("text"));
+        if (phase == "saving") group.barrier();
       }
     });
-  const std::string name = "a lost process ends the others and they name it and where it was";
+  // An operation's patience, then the search for who is lost (8 heartbeats and 1 s) and the farewell (2 heartbeats).
+  // As much again is for a machine that does other things.
+  const auto within = 2 * (patience.operation + 10 * patience.heartbeat + std::chrono::seconds(1));
+  const std::string name = "a lost process ends the others in time and they name it and where it was";
   const TempDir folder;
   struct Case {
     std::string role;
     int victim;
+    std::string phase;
+    std::string operation;  ///< what the others are waiting in
   };
-  for (const auto& cases :
-       {std::vector<Case>{{"kill", 1}, {"stop", 1}, {"throw", 1}}, {{"exit", 2}, {"kill", 0}, {"stop", 0}}}) {
+  for (const auto& cases : {std::vector<Case>{{"kill", 1, "backward", "sum"},
+                                              {"stop", 1, "backward", "sum"},
+                                              {"throw", 1, "backward", "sum"},
+                                              {"kill", 2, "data", "exchange"}},
+                            {{"exit", 2, "backward", "sum"},
+                             {"kill", 0, "backward", "sum"},
+                             {"stop", 0, "backward", "sum"},
+                             {"kill", 1, "saving", "barrier"},
+                             {"kill", 0, "optimizer", "broadcast"}}}) {
     std::vector<std::vector<ChildProcess>> groups;
-    for (const Case& one : cases)
+    const auto loss_of = [&](std::size_t i) { return folder / ("loss-" + std::to_string(i)); };
+    for (std::size_t i = 0; i < cases.size(); ++i)
       groups.push_back(start(name, 3, free_port(), folder, [&](int) {
-        return Environment{{"TEST_ROLE", one.role}, {"TEST_VICTIM", std::to_string(one.victim)}};
+        return Environment{{"TEST_ROLE", cases[i].role},
+                           {"TEST_VICTIM", std::to_string(cases[i].victim)},
+                           {"TEST_PHASE", cases[i].phase},
+                           {"TEST_LOSS", loss_of(i).string()}};
       }));
     for (std::size_t i = 0; i < cases.size(); ++i) {
       for (int rank = 0; rank < 3; ++rank) {
@@ -378,14 +437,18 @@ TEST_CASE("a lost process ends the others and they name it and where it was") {
         const auto code = survivor.wait(end_of_patience);
         const std::string output = survivor.output();
         CAPTURE(cases[i].role);
+        CAPTURE(cases[i].phase);
         CAPTURE(rank);
         CHECK_MESSAGE(code == 3, output);
+        // Its last words come after it has left the group.
+        CHECK(survivor.last_output() - std::filesystem::last_write_time(loss_of(i)) < within);
         const std::string victim = "rank " + std::to_string(cases[i].victim);
         const bool named = output.find(victim + " stopped") != std::string::npos ||
                            output.find(victim + " left in step 3") != std::string::npos ||
                            output.find(victim + ", which serves the store,") != std::string::npos;
         CHECK_MESSAGE(named, output);
-        CHECK_MESSAGE(output.find("step 3") != std::string::npos, output);
+        const std::string here = "noticed here in step 3, " + cases[i].phase + ", " + cases[i].operation;
+        CHECK_MESSAGE(output.find(here) != std::string::npos, output);
       }
     }
   }

@@ -161,6 +161,14 @@ inline void append_general(const Picture& picture, const std::string& file_name,
             absent_color_of_kind}}};
 }
 
+/// A picture's name among COCO's of 2014, which all but RefCLEF speak of.
+[[nodiscard]] inline std::string coco_name(const Picture& picture) { return "COCO_train2014_" + picture.file_name(); }
+
+/// Its name in RefCLEF.
+[[nodiscard]] inline std::string clef_name(const Picture& picture) {
+  return "00/images/" + std::to_string(picture.number) + ".jpg";
+}
+
 }  // namespace refer_detail
 
 /// The layouts of RefCLEF, RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO below `root`/refer_seg, splits train and val.
@@ -172,8 +180,8 @@ inline void write_refer_seg(const std::filesystem::path& root, const std::vector
   made_folder(clef / "00" / "images");
   std::vector<std::string> coco_names, clef_names;
   for (const Picture& picture : pictures) {
-    coco_names.push_back("COCO_train2014_" + picture.file_name());
-    clef_names.push_back("00/images/" + std::to_string(picture.number) + ".jpg");
+    coco_names.push_back(coco_name(picture));
+    clef_names.push_back(clef_name(picture));
     write_file(coco / coco_names.back(), picture.jpeg);
     write_file(clef / clef_names.back(), picture.jpeg);
   }

@@ -83,8 +83,9 @@ inline void write_json_lines(const std::filesystem::path& root, const std::vecto
   validation.commit();
 }
 
-/// All objects of the pictures, for baselines that answer with one: `root`/tabletop/objects/objects.jsonl, a line of
-/// the JSON-lines layout per picture. A folder of its own keeps it from being taken for a data set.
+/// All objects of the pictures, for baselines that answer with one: `root`/tabletop/objects/objects.jsonl, lines of
+/// the JSON-lines layout, one for each name that a picture has in the layouts. A folder of its own keeps it from being
+/// taken for a data set.
 inline void write_object_lists(const std::filesystem::path& root, const std::vector<Picture>& pictures) {
   JsonLinesWriter lists(made_folder(root / "tabletop" / "objects") / "objects.jsonl");
   for (const Picture& picture : pictures) {
@@ -93,7 +94,8 @@ inline void write_object_lists(const std::filesystem::path& root, const std::vec
       dialogue.exchanges[0].answer += dialogue.masks.empty() ? "[SEG]" : " [SEG]";
       dialogue.masks.push_back(label_mask(object));
     }
-    lists.add(image_record({picture.stem, {}, {std::move(dialogue)}}, "../images/" + picture.stem + ".png"));
+    for (const std::string& name : {picture.stem, refer_detail::coco_name(picture), refer_detail::clef_name(picture)})
+      lists.add(image_record({name, {}, {dialogue}}, "../images/" + picture.stem + ".png"));
   }
   lists.commit();
 }
