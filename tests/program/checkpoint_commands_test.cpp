@@ -85,6 +85,18 @@ void write_adapter(const fs::path& folder, const at::Tensor& a, const at::Tensor
                                                            {"base_model.model." + projection + ".lora_B.weight", b}});
 }
 
+/// The trace of a forced answer by a checkpoint in fp32. @param to folder of the answer, and the trace's name beside it
+TensorArchive traced_answer(const fs::path& checkpoint, const fs::path& to) {
+  const std::string trace = to.string() + ".safetensors";
+  const ProgramRun run =
+      lisa_program({"segment", "--model", checkpoint, "--vision-tower", clip, "--image",
+                    LISA_TEST_DATA "/golden/a1/a1.png", "--prompt", "What is in this image?", "--output", to,
+                    "--force-answer", "It is [SEG].", "--dump", trace, "--dtype", "fp32"});
+  CAPTURE(run.err);
+  REQUIRE(run.exit_code == 0);
+  return read_archive(trace);
+}
+
 }  // namespace
 
 TEST_CASE("info lists the compiled specifications, and what one needs") {
@@ -214,16 +226,7 @@ TEST_CASE(
 TEST_CASE("convert --head-weights holds the language model's head alone in fewer bits, and answers with it") {
   const TempDir temp;
   const auto before = tensors_of(model);
-  const auto answer = [&](const fs::path& from, const std::string& to) {
-    const ProgramRun run =
-        lisa_program({"segment", "--model", from, "--vision-tower", clip, "--image", LISA_TEST_DATA "/golden/a1/a1.png",
-                      "--prompt", "What is in this image?", "--output", temp / to, "--force-answer", "It is [SEG].",
-                      "--dump", temp / (to + ".safetensors"), "--dtype", "fp32"});
-    CAPTURE(run.err);
-    REQUIRE(run.exit_code == 0);
-    return read_archive(temp / (to + ".safetensors"));
-  };
-  const TensorArchive exact = answer(model, "exact");
+  const TensorArchive exact = traced_answer(model, temp / "exact");
   const std::vector<std::pair<std::string, double>> bounds{{"int8", 0.02}, {"int4", 0.2}};
   for (const auto& [format, bound] : bounds) {
     CAPTURE(format);
@@ -236,7 +239,7 @@ TEST_CASE("convert --head-weights holds the language model's head alone in fewer
       else
         CHECK(at::equal(tensor, before.at(name)));
     }
-    const TensorArchive rounded = answer(narrow, "rounded-" + format);
+    const TensorArchive rounded = traced_answer(narrow, temp / ("rounded-" + format));
     const auto difference = [&](const char* name) {
       const at::Tensor& expected = exact.tensors.at(name).value;
       return rounded.tensors.at(name).value.sub(expected).norm().item<double>() / expected.norm().item<double>();
@@ -270,16 +273,9 @@ TEST_CASE("convert --image-encoder-weights holds SAM's linear layers in 8 bits, 
     CHECK(tensor.size(1) == weight.size(1) + 4);
   }
   CHECK(layers == static_cast<std::size_t>(4 * (blocks - 2)));
-  const auto answer = [&](const fs::path& from, const std::string& to) {
-    const ProgramRun run =
-        lisa_program({"segment", "--model", from, "--vision-tower", clip, "--image", LISA_TEST_DATA "/golden/a1/a1.png",
-                      "--prompt", "What is in this image?", "--output", temp / to, "--force-answer", "It is [SEG].",
-                      "--dump", temp / (to + ".safetensors"), "--dtype", "fp32"});
-    CAPTURE(run.err);
-    REQUIRE(run.exit_code == 0);
-    return read_archive(temp / (to + ".safetensors")).tensors.at("image_embedding").value;
-  };
-  const at::Tensor exact = answer(model, "exact"), rounded = answer(narrow, "rounded");
+  const auto embedding = [](const TensorArchive& trace) { return trace.tensors.at("image_embedding").value; };
+  const at::Tensor exact = embedding(traced_answer(model, temp / "exact"));
+  const at::Tensor rounded = embedding(traced_answer(narrow, temp / "rounded"));
   const double error = rounded.sub(exact).norm().item<double>() / exact.norm().item<double>();
   CHECK(error > 1e-5);
   CHECK(error < 0.03);
