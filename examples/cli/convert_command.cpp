@@ -260,15 +260,16 @@ std::string convert_weights(const fs::path& source, const fs::path& target, cons
 }
 
 void convert(const ConvertOptions& options) {
-  const auto format = [](const std::string& name) {
-    return name.empty() ? std::nullopt : std::optional(parse_weight_format(name));
+  const auto format = [](const std::string& name, const std::string& option) {
+    return name.empty() ? std::nullopt : std::optional(parse_weight_format(name, option));
   };
-  if (!options.image_encoder.empty() && parse_weight_format(options.image_encoder) != WeightFormat::int8_row)
+  const auto image_encoder = format(options.image_encoder, "image-encoder-weights");
+  if (image_encoder && image_encoder != WeightFormat::int8_row)
     throw InputError("image-encoder-weights", found_expected(options.image_encoder, "int8"));
   const Conversion how{.precision = parse_precision(options.dtype),
-                       .quantised_parts = {.llm = format(options.weights),
-                                           .head = format(options.head),
-                                           .image_encoder = !options.image_encoder.empty()},
+                       .quantised_parts = {.llm = format(options.weights, "weights"),
+                                           .head = format(options.head, "head-weights"),
+                                           .image_encoder = image_encoder.has_value()},
                        .format = parse_tensor_file_format(options.files.format),
                        .max_shard_bytes = parse_byte_size(options.files.max_shard_size),
                        .reading = {.verify_crc = !options.skip_crc}};

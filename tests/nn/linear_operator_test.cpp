@@ -61,6 +61,29 @@ TEST_CASE("a product of bf16 is rounded once, at awkward sizes and any number of
   at::set_num_threads(threads);
 }
 
+TEST_CASE("a product in fp32 is exact but for the rounding of its sums, and the same on any number of threads") {
+  const int threads = at::get_num_threads();
+  for (const auto& [rows, inner, columns] :
+       std::vector<std::array<dim, 3>>{{2, 7, 3}, {5, 64, 64}, {150, 131, 70}, {50, 1101, 65}, {900, 33, 130}}) {
+    CAPTURE(rows);
+    CAPTURE(inner);
+    CAPTURE(columns);
+    const at::Tensor x = test::random_tensor({rows, inner}, 1, at::kFloat);
+    const at::Tensor weight = test::random_tensor({columns, inner}, 2, at::kFloat);
+    const at::Tensor bias = test::random_tensor({columns}, 3, at::kFloat);
+    at::set_num_threads(1);
+    const at::Tensor y = apply_linear(x, weight, bias);
+    CHECK((y.scalar_type() == at::kFloat));
+    CHECK(test::relative_l2(y, exact(x, weight, bias)) < 2e-6);
+    if (cpu::find_gemm<float>() == nullptr) continue;  // ATen's products promise no order of sums
+    for (const int count : {2, 3}) {
+      at::set_num_threads(count);
+      CHECK(at::equal(apply_linear(x, weight, bias), y));
+    }
+  }
+  at::set_num_threads(threads);
+}
+
 TEST_CASE("rows that are not contiguous, weights at odd addresses and other ranks give the same product") {
   const at::Tensor weight = test::random_tensor({1 + 40 * 37}, 2, at::kBFloat16).narrow(0, 1, 40 * 37).view({40, 37});
   const at::Tensor wide = test::random_tensor({37, 3}, 1, at::kBFloat16);

@@ -248,6 +248,9 @@ TEST_CASE("convert --head-weights holds the language model's head alone in fewer
     CHECK(difference("last_step_logits") < bound);
     CHECK(difference("last_hidden_states") == 0);
   }
+  const ProgramRun run = lisa_program({"convert", model, "--output", temp / "other", "--head-weights", "int3"});
+  CHECK(run.exit_code == 6);
+  CHECK(run.err.find("head-weights: found \"int3\", expected one of") != std::string::npos);
 }
 
 TEST_CASE("convert --image-encoder-weights holds SAM's linear layers in 8 bits, but those of its last two blocks") {

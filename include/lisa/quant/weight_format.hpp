@@ -69,14 +69,15 @@ inline constexpr std::array<float, 16> nf4_levels{-1.0F,
   return "";
 }
 
-/// The format called `name`. @throws InputError naming the known ones
-[[nodiscard]] inline WeightFormat parse_weight_format(std::string_view name) {
+/// The format called `name`. @param place where the name stands, for the message
+/// @throws InputError naming the known ones
+[[nodiscard]] inline WeightFormat parse_weight_format(std::string_view name, const std::string& place = "weights") {
   std::string known;
   for (const auto& [value, text] : weight_format_names) {
     if (text == name) return value;
     known += (known.empty() ? "" : ", ") + std::string(text);
   }
-  throw InputError("weights", found_expected(quoted(name), "one of " + known));
+  throw InputError(place, found_expected(quoted(name), "one of " + known));
 }
 
 /// Inputs of the runs of 4-bit formats, to which rows are filled, and of the blocks of int4.
