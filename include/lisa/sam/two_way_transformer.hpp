@@ -11,7 +11,10 @@
 #include "lisa/nn/in_place.hpp"
 #include "lisa/nn/layer_norm.hpp"
 #include "lisa/nn/linear.hpp"
+#include "lisa/nn/linear_operator.hpp"
 #include "lisa/nn/parameter.hpp"
+#include "lisa/sam/few_token_attention.hpp"
+#include "lisa/sam/unprojected_attention.hpp"
 
 namespace lisa {
 
@@ -35,18 +38,19 @@ struct SamDecoderAttention {
   /// @param feature_map which operands are the image embedding, see `FeatureMap`
   [[nodiscard]] at::Tensor forward(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
                                    FeatureMap feature_map = FeatureMap::none) const {
+    const AttentionProjections projections = all_projections();
+    const double scale = std::sqrt(static_cast<double>(Inner / Heads));
+    if (unprojected::is_cheaper(queries, keys, projections))
+      return unprojected::tokens_to_pixels(queries, keys, values, projections, scale);
+    if (unprojected::is_cheaper(keys, queries, projections))
+      return unprojected::pixels_to_tokens(queries, keys, values, projections, scale);
     const auto project = [feature_map](const auto& linear, const at::Tensor& x, FeatureMap of) {
-      return heads(feature_map == of ? x.matmul(linear.weight.t()).add_(linear.bias) : linear.forward(x));
+      return feature_map == of ? apply_linear(x, linear.weight).add_(linear.bias) : linear.forward(x);
     };
-    at::Tensor q = project(q_proj, queries, FeatureMap::queries);  // [Bq, Heads, Tq, Inner / Heads]
+    const at::Tensor q = project(q_proj, queries, FeatureMap::queries);  // [Bq, Tq, Inner]
     const at::Tensor k = project(k_proj, keys, FeatureMap::keys), v = project(v_proj, values, FeatureMap::keys);
-    const dim batch = q.size(0), rows = q.size(2);
-    const bool shared_keys = k.size(0) == 1 && batch > 1;
-    // With shared keys the queries of all items become rows of one product, so that keys are not copied per item.
-    if (shared_keys) q = q.transpose(0, 1).reshape({1, Heads, batch * rows, Inner / Heads});
-    at::Tensor out = attend(q, k, v);  // [B, Heads, T, Inner / Heads]
-    if (shared_keys) out = out.view({Heads, batch, rows, Inner / Heads}).transpose(0, 1);
-    return out_proj.forward(out.transpose(1, 2).flatten(2));
+    const auto seen = few_token_attention(q, k, v, Heads);
+    return out_proj.forward(seen ? *seen : attend_by_operators(q, k, v));
   }
 
   template <class Visitor>
@@ -58,7 +62,27 @@ struct SamDecoderAttention {
   }
 
  private:
+  [[nodiscard]] AttentionProjections all_projections() const {
+    return {.query = {q_proj.weight, q_proj.bias},
+            .key = {k_proj.weight, k_proj.bias},
+            .value = {v_proj.weight, v_proj.bias},
+            .out = {out_proj.weight, out_proj.bias},
+            .heads = Heads};
+  }
+
   static at::Tensor heads(const at::Tensor& t) { return t.unflatten(2, {Heads, Inner / Heads}).transpose(1, 2); }
+
+  /// q [Bq, Tq, Inner], k and v [Bk, Tk, Inner] -> [max(Bq, Bk), Tq, Inner].
+  static at::Tensor attend_by_operators(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values) {
+    at::Tensor q = heads(queries);  // [Bq, Heads, Tq, Inner / Heads]
+    const dim batch = q.size(0), rows = q.size(2);
+    const bool shared_keys = keys.size(0) == 1 && batch > 1;
+    // With shared keys the queries of all items become rows of one product, so that keys are not copied per item.
+    if (shared_keys) q = q.transpose(0, 1).reshape({1, Heads, batch * rows, Inner / Heads});
+    at::Tensor out = attend(q, heads(keys), heads(values));  // [B, Heads, T, Inner / Heads]
+    if (shared_keys) out = out.view({Heads, batch, rows, Inner / Heads}).transpose(0, 1);
+    return out.transpose(1, 2).flatten(2);
+  }
 
   /// q [B, Heads, Tq, w], k and v [B, Heads, Tk, w] -> [B, Heads, Tq, w].
   static at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
