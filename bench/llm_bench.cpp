@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/mapped_tensor.hpp"
 #include "bench/matrix_products.hpp"
 #include "bench/random_weights.hpp"
 #include "lisa/llm/generate.hpp"
@@ -42,7 +43,7 @@ struct Blocks {
     Blocks narrow = *this;  // handles
     for (std::size_t i = 0; i < blocks.size(); ++i)
       narrow.blocks[i].for_each_projection("", [&](const std::string&, auto& projection) {
-        projection.base.weight = quantised(projection.base.weight, format);
+        projection.base.weight = bench::mapped(quantised(projection.base.weight, format));
       });
     return narrow;
   }
@@ -143,14 +144,15 @@ void lm_head_one_row(benchmark::State& state) {
 template <WeightFormat Format>
 void lm_head_one_row_quantised(benchmark::State& state) {
   const c10::InferenceMode inference;
-  const at::Tensor weight = quantised(bench::random({config.vocab, config.hidden}, at::kBFloat16), Format);
+  const at::Tensor weight =
+      bench::mapped(quantised(bench::random({config.vocab, config.hidden}, at::kBFloat16), Format));
   const at::Tensor x = bench::random({1, config.hidden}, at::kBFloat16);
   for (auto _ : state) benchmark::DoNotOptimize(apply_linear(x, weight));
 }
 
 void lm_head_one_row_plain_product(benchmark::State& state) {
   const c10::InferenceMode inference;
-  const at::Tensor weight = bench::random({config.vocab, config.hidden}, at::kBFloat16);
+  const at::Tensor weight = bench::mapped(bench::random({config.vocab, config.hidden}, at::kBFloat16));
   const at::Tensor x = bench::random({1, config.hidden}, at::kBFloat16);
   for (auto _ : state) benchmark::DoNotOptimize(at::linear(x, weight));
   count_bytes(state, weight.numel());

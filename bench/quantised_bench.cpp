@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "bench/mapped_tensor.hpp"
 #include "bench/matrix_products.hpp"
 #include "lisa/nn/linear_operator.hpp"
 #include "lisa/nn/quantised_linear.hpp"
@@ -23,11 +24,11 @@ namespace {
 
 using namespace lisa;
 
-/// Copies of a weight that together do not fit into a cache, used in turn.
+/// Copies of a weight that together do not fit into a cache, in mapped files as a checkpoint's weights, used in turn.
 struct Copies {
   explicit Copies(const at::Tensor& weight) {
     const dim count = std::max<dim>(2, (dim{1} << 28) / static_cast<dim>(weight.nbytes()));
-    for (dim i = 0; i < count; ++i) weights.push_back(weight.clone());
+    for (dim i = 0; i < count; ++i) weights.push_back(bench::mapped(weight));
   }
   [[nodiscard]] const at::Tensor& next() { return weights[at++ % weights.size()]; }
 
