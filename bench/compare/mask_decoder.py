@@ -9,12 +9,13 @@ chosen = options(attention="eager,sdpa")
 vision = SamVisionConfig(num_hidden_layers=1, hidden_size=32, mlp_dim=64, num_attention_heads=2)
 for attention in chosen.attention.split(","):
     for dtype in chosen.dtypes.split(","):
-        model = randomize(SamModel(SamConfig(vision_config=vision.to_dict(), attn_implementation=attention)), DTYPES[dtype])
-        image = torch.randn(1, 256, 64, 64, dtype=DTYPES[dtype])
+        with torch.device(chosen.device):
+            model = randomize(SamModel(SamConfig(vision_config=vision.to_dict(), attn_implementation=attention)), DTYPES[dtype])
+            image = torch.randn(1, 256, 64, 64, dtype=DTYPES[dtype])
         positions = model.get_image_wide_positional_embeddings()
         dense = model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(1, -1, 64, 64)
         for prompts in (1, 16):
-            text = torch.randn(1, prompts, 1, 256, dtype=DTYPES[dtype])
+            text = torch.randn(1, prompts, 1, 256, dtype=DTYPES[dtype], device=chosen.device)
 
             def decode():
                 return model.mask_decoder(image_embeddings=image, image_positional_embeddings=positions,

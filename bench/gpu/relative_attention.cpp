@@ -3,12 +3,12 @@
 // for nothing, SDPA its bias as well.
 #include "lisa/gpu/relative_attention.hpp"
 
-#include <ATen/ops/bmm.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
 #include <algorithm>
 #include <string>
 
+#include "bench/gpu/dense_bias.hpp"
 #include "bench/gpu/timing.hpp"
 #include "tests/support/random_parameters.hpp"
 #include "tests/support/tensor_compare.hpp"
@@ -16,18 +16,6 @@
 
 namespace lisa::gpu_bench {
 namespace {
-
-/// Position terms of every query and key, [N, 1, side * side, side * side], of q [N, side, side, d].
-at::Tensor dense_bias(const at::Tensor& q, const at::Tensor& rel_h, const at::Tensor& rel_w) {
-  const dim n = q.size(0), side = q.size(1), d = q.size(3);
-  const at::Tensor row_term = at::bmm(q.transpose(0, 1).reshape({side, n * side, d}), rel_h.transpose(1, 2))
-                                  .view({side, n, side, side})
-                                  .transpose(0, 1);
-  const at::Tensor column_term = at::bmm(q.permute({2, 0, 1, 3}).reshape({side, n * side, d}), rel_w.transpose(1, 2))
-                                     .view({side, n, side, side})
-                                     .permute({1, 2, 0, 3});
-  return row_term.unsqueeze(-1).add(column_term.unsqueeze(-2)).reshape({n, 1, side * side, side * side});
-}
 
 void bench(const char* name, dim heads, dim head_dim, dim grid, dim side) {
   const dim hidden = heads * head_dim;
@@ -46,7 +34,8 @@ void bench(const char* name, dim heads, dim head_dim, dim grid, dim side) {
   const auto sdpa = [&] {
     return at::scaled_dot_product_attention(windows.select(0, 0).unsqueeze(1), k.unsqueeze(1), v.unsqueeze(1), bias);
   };
-  const auto original = [&] { return relative_attention(q, k, v, by_row, by_column); };
+  constexpr dim all_at_once = dim{1} << 50;  // parts that fit a core's cache would be thousands of launches
+  const auto original = [&] { return relative_attention(q, k, v, by_row, by_column, all_at_once); };
 
   // The peers round scores, bias and their sums to bf16; the bound is that of the CPU's comparison of bf16 operators.
   const at::Tensor exact = test::windowed_attention(projected.to(at::kDouble), padding.to(at::kDouble),

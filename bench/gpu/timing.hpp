@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/gpu/require_close.hpp"
 #include "lisa/base/error.hpp"
 
 namespace lisa::gpu_bench {
@@ -46,7 +47,8 @@ struct Contender {
 
 /// Prints median, minimum and maximum of each one's time on the GPU in milliseconds. Contenders take turns, so that
 /// clocks and neighbours change for all of them alike.
-inline void compare_times(const std::string& title, const std::vector<Contender>& contenders) {
+/// @param each  what a run makes one of, if its rate is to be printed as well: "tokens"
+inline void compare_times(const std::string& title, const std::vector<Contender>& contenders, const char* each = "") {
   constexpr int warm_up = 5, rounds = 31;
   std::vector<std::vector<float>> times(contenders.size());
   const cudaStream_t stream = c10::cuda::getCurrentCUDAStream().stream();
@@ -63,16 +65,12 @@ inline void compare_times(const std::string& title, const std::vector<Contender>
   for (std::size_t i = 0; i < contenders.size(); ++i) {
     std::vector<float>& sorted = times[i];
     std::sort(sorted.begin(), sorted.end());
-    std::printf("  %-44s median %9.4f ms, min %9.4f, max %9.4f\n", contenders[i].name.c_str(), sorted[rounds / 2],
+    std::printf("  %-44s median %9.4f ms, min %9.4f, max %9.4f", contenders[i].name.c_str(), sorted[rounds / 2],
                 sorted.front(), sorted.back());
+    if (*each != '\0') std::printf("; %.1f %s a second", 1e3 / sorted[rounds / 2], each);
+    std::printf("\n");
   }
-}
-
-/// Throws MismatchError where outputs that are to be timed differ by more than `bound`.
-inline void require_close(const std::string& what, double difference, double bound) {
-  if (difference <= bound) return;
-  throw MismatchError(
-      "", what, "outputs differ by " + std::to_string(difference) + ", expected at most " + std::to_string(bound));
+  std::fflush(stdout);
 }
 
 void bench_causal_attention();
@@ -81,6 +79,8 @@ void bench_image_preprocess();
 void bench_mask_upsampling();
 void bench_relative_attention();
 void bench_rms_norm();
-void bench_decoding();
+void bench_decode_attention();
+void bench_language_model();
+void bench_sam_encoder();
 
 }  // namespace lisa::gpu_bench

@@ -1,14 +1,12 @@
-// One new token of LLaMA-7B in bf16: attention over the cache, and whole steps, queued one operator after the other or
-// as one CUDA graph.
+// Attention of one new token of LLaMA-7B over the cache, in bf16.
 #include <ATen/ops/scaled_dot_product_attention.h>
 
 #include <string>
 #include <vector>
 
 #include "bench/gpu/timing.hpp"
+#include "lisa/config/llama.hpp"
 #include "lisa/gpu/decode_attention.hpp"
-#include "lisa/llm/decode_step.hpp"
-#include "lisa/llm/llama.hpp"
 #include "lisa/nn/causal_attention.hpp"
 #include "lisa/nn/decode_position.hpp"
 #include "lisa/nn/rotary.hpp"
@@ -19,12 +17,9 @@
 namespace lisa::gpu_bench {
 namespace {
 
-/// LLaMA-7B with a quarter of its layers, each of which does the same.
-constexpr LlamaConfig quarter_of_7b{.layers = 8};
-
 const at::TensorOptions bf16_on_gpu = at::TensorOptions().dtype(at::kBFloat16).device(at::kCUDA);
 
-void bench_attention(dim held) {
+void bench(dim held) {
   constexpr dim heads = llama_7b.heads, width = head_dim(llama_7b), capacity = llama_7b.context;
   const std::string name = "attention of one token, 32 heads of 128, " + std::to_string(held) + " held, bf16";
   const auto random = [](const Shape& shape, std::uint64_t seed) {
@@ -60,43 +55,11 @@ void bench_attention(dim held) {
                        {"rotation, append, ATen SDPA", [&] { static_cast<void>(sdpa()); }}});
 }
 
-void bench_step() {
-  const std::string name = "a step of 8 of LLaMA-7B's 32 layers, 316 held, bf16";
-  using Model = Llama<quarter_of_7b>;
-  Model llm;
-  llm.for_each_parameter("", [](const std::string&, at::Tensor& value, const Shape& shape) {
-    value = aten::empty(shape, bf16_on_gpu).normal_(0, 0.02);
-  });
-  llm.prepare();
-  KvCache host_cache = Model::make_cache(), device_cache = Model::make_cache();
-  const at::Tensor prompt = aten::empty({316, quarter_of_7b.hidden}, bf16_on_gpu).normal_();
-  for (KvCache* const cache : {&host_cache, &device_cache}) {
-    const Segment segment{prompt.size(0), cache};
-    static_cast<void>(llm.forward(prompt, {&segment, 1}));
-  }
-  const at::Tensor token = aten::full({1}, 5, bf16_on_gpu.dtype(at::kLong));
-  const auto operators = [&] {
-    const Segment segment{1, &host_cache};
-    const at::Tensor hidden = llm.forward(llm.embed(token), {&segment, 1});
-    host_cache.truncate(316);
-    return llm.logits(hidden);
-  };
-  DecodeStep<Model> step(llm, device_cache, at::kCUDA, -1);
-  const auto recorded = [&] {
-    step.start(5);
-    return step.run(/*keep=*/false).logits;
-  };
-  for (int i = 0; i < 3; ++i) require_close(name, test::relative_l2(recorded(), operators()), 3e-2);
-  compare_times(name, {{"one CUDA graph", [&] { static_cast<void>(recorded()); }},
-                       {"operator after operator", [&] { static_cast<void>(operators()); }}});
-}
-
 }  // namespace
 
-void bench_decoding() {
-  bench_attention(316);
-  bench_attention(2047);
-  bench_step();
+void bench_decode_attention() {
+  bench(316);
+  bench(2047);
 }
 
 }  // namespace lisa::gpu_bench
