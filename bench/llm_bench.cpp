@@ -1,8 +1,7 @@
 // LLaMA-7B in bf16 with random weights: one block on 316 rows (a prompt with an image), the step of one token at
 // context 316, both also with quantised projections, the head on one row; beside each, plain ATen computing the same
-// matrix products. Then whole answers of 7
-// tokens by 4 of the 32 blocks, with and without drafts. OMP_NUM_THREADS sets the number of threads,
-// LISA_KERNELS=reference leaves everything to ATen.
+// matrix products. Then whole answers by 4 of the 32 blocks, with and without drafts. OMP_NUM_THREADS sets the number
+// of threads, LISA_KERNELS=reference leaves everything to ATen.
 
 #include <ATen/ops/linear.h>
 #include <benchmark/benchmark.h>
@@ -182,13 +181,18 @@ const std::vector<std::vector<std::int64_t>> usual_answers{{10, 11, 1000, 30},
                                                            {20, 21, 23, 24, 25, 26, 11, 1000, 30},
                                                            {1000, 30}};
 
-/// Questions of `rows` rows behind the rest of 316 positions, each answered with 7 tokens. Random weights agree with no
-/// draft, so the answer is forced, as `--force-answer` does; what is run is what a model with that answer would run.
-void answer_7_tokens(benchmark::State& state) {
+/// Questions of `rows` rows behind the rest of 316 positions, each answered with 7 tokens, as LISA's usual answers are,
+/// or with 30, an explanation. Random weights agree with no draft, so the answer is forced, as `--force-answer` does;
+/// what is run is what a model with that answer would run.
+void answers(benchmark::State& state) {
   const c10::InferenceMode inference;
   const auto rows = static_cast<dim>(state.range(0));
   const auto questions = static_cast<std::size_t>(state.range(1));
   const bool drafted = state.range(2) != 0;
+  std::vector<std::int64_t> answer{20, 21, 22, 11, 1000, 30};
+  while (answer.size() + 1 < static_cast<std::size_t>(state.range(3)))
+    answer.push_back(100 + static_cast<std::int64_t>(answer.size()));
+  answer.push_back(2);
   const auto& model = four_block_model();
   std::vector<KvCache> caches;
   for (std::size_t i = 0; i < questions; ++i) caches.push_back(model.make_cache());
@@ -199,7 +203,7 @@ void answer_7_tokens(benchmark::State& state) {
       benchmark::DoNotOptimize(model.forward(bench::random({context - rows, config.hidden}, at::kBFloat16), known));
     }
     requests.push_back({.cache = &cache, .prompt = bench::random({rows, config.hidden}, at::kBFloat16)});
-    requests.back().forced_answer = {20, 21, 22, 11, 1000, 30, 2};
+    requests.back().forced_answer = answer;
     if (drafted) requests.back().drafts = usual_answers;
   }
   dim ready = 0;
@@ -229,9 +233,9 @@ BENCHMARK(lm_head_one_row)->Apply(timing);
 BENCHMARK(lm_head_one_row_quantised<WeightFormat::int8_row>)->Apply(timing);
 BENCHMARK(lm_head_one_row_quantised<WeightFormat::int4_group32>)->Apply(timing);
 BENCHMARK(lm_head_one_row_plain_product)->Apply(timing);
-BENCHMARK(answer_7_tokens)
-    ->ArgNames({"rows", "questions", "drafted"})
-    ->ArgsProduct({{context, 40}, {1, 2, 4, 8}, {0, 1}})
+BENCHMARK(answers)
+    ->ArgNames({"rows", "questions", "drafted", "tokens"})
+    ->ArgsProduct({{context, 40}, {1, 2, 4, 8}, {0, 1}, {7, 30}})
     ->Apply(timing);
 
 }  // namespace

@@ -50,8 +50,8 @@ struct TabletopShare {
 /// words, never with a mask (the zero-shot setting of the paper).
 [[nodiscard]] inline std::vector<TabletopShare> tabletop_pretraining_shares() {
   using tabletop::Group;
-  return {{Group::name, 4},   {Group::attribute, 3},  {Group::relation, 2}, {Group::several, 1},
-          {Group::absent, 1}, {Group::multi_turn, 1}, {Group::facts, 3},    {Group::sight, 1}};
+  return {{Group::name, 4},   {Group::attribute, 4},  {Group::relation, 3}, {Group::several, 1},
+          {Group::absent, 4}, {Group::multi_turn, 1}, {Group::facts, 2},    {Group::sight, 1}};
 }
 
 /// What is said in words alone, mostly everything that is there. It shows a vision tower kinds and colors at the cost
@@ -64,7 +64,7 @@ struct TabletopShare {
 /// What a model is fine-tuned on: facts answered with masks.
 [[nodiscard]] inline std::vector<TabletopShare> tabletop_reasoning_shares() {
   using tabletop::Group;
-  return {{Group::reasoning, 2}, {Group::knowledge, 2}, {Group::explanatory, 1}};
+  return {{Group::reasoning, 1}, {Group::knowledge, 1}, {Group::explanatory, 1}};
 }
 
 /// Every group that is answered with masks, alike.
