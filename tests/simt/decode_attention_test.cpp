@@ -114,7 +114,8 @@ struct DecodeProblem {
         std::vector<ReferenceKey> keys;
         for (int key = 0; key < rows.keys; ++key)
           keys.push_back({cache.key(rows, head, key), cache.value(rows, head, key), nothing.data(), nothing.data()});
-        const int rescalings = 4 * (lisa::cuda::ceil_div(rows.keys, lisa::cuda::decode_tile) + 2);
+        const int rescalings =
+            4 * (lisa::cuda::ceil_div(rows.keys, lisa::cuda::decode_tile_keys<Element>(head_dim)) + 2);
         const ReferenceRow expected = attention_reference(rotated_head(rows, head).data(), keys, head_dim,
                                                           arguments.scale, rescalings, rounding_of<Element>);
         const Element* const found = arguments.out + cache.query_rows.index(rows.first_query, head);
