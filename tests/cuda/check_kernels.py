@@ -7,8 +7,9 @@
 
 A file named for an architecture (name_sm90a.cu) is compiled for that one only, all others for each.
 
-Warnings, spills and any use of local memory are errors. Registers, shared memory and machine code are read from the cubin,
-an ELF file: an instruction has 16 bytes, its lowest 12 bits name the operation, bits 73 to 75 the width of an access.
+Warnings, spills and any use of local memory are errors. Registers, static shared memory and machine code are read from the
+cubin, an ELF file: an instruction has 16 bytes, its lowest 12 bits name the operation, bits 73 to 75 the width of an access.
+How much dynamic shared memory a launch asks for is what shared_memory.cpp prints; no block may have more than its machine.
 """
 
 import collections
@@ -21,6 +22,11 @@ import sys
 import tempfile
 
 BUDGET = pathlib.Path(__file__).parent / "budget.json"
+SHARED_MEMORY = pathlib.Path(__file__).parent / "shared_memory.cpp"
+
+# Shared memory of a block, KiB, and of it what the system takes of each block that has any (CUDA's programming guide).
+MOST_SHARED = {"sm_80": 163, "sm_86": 99, "sm_89": 99, "sm_90a": 227, "sm_100a": 227}
+SYSTEM_SHARED = {"sm_90a": 1024, "sm_100a": 1024}
 
 # The same on sm_80, 86, 89, 90a and 100a, where they exist. Products of warpgroups have two forms: with the left operand
 # in shared memory, and in registers.
@@ -119,6 +125,30 @@ def compile_kernel(nvcc, compiler, include, source, architecture, cubin):
         capture_output=True, text=True, check=False)
 
 
+def dynamic_shared(compiler, include, folder):
+    """kernel -> bytes that its launcher asks for, at most"""
+    program = pathlib.Path(folder) / "shared_memory"
+    subprocess.run([compiler, "-std=c++20", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", f"-I{include}",
+                    str(SHARED_MEMORY), "-o", str(program)], check=True)
+    printed = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+    return {name: int(size) for name, size in (line.split("\t") for line in printed.splitlines())}
+
+
+def add_dynamic_shared(kernels, sizes, architecture):
+    """Puts what launches ask for beside what the code uses; what is wrong about it."""
+    wrong = [f"{name}: {SHARED_MEMORY.name} does not know it" for name in sorted(kernels.keys() - sizes.keys())]
+    wrong += [f"{name}: {SHARED_MEMORY.name} prints it, but there is no such kernel"
+              for name in sorted(sizes.keys() - kernels.keys())
+              if "_sm90a" not in name or architecture == "sm_90a"]
+    for name, used in kernels.items():
+        used["dynamic_shared"] = sizes.get(name, 0)
+        own = max(0, used["static_shared"] - SYSTEM_SHARED.get(architecture, 0)) + used["dynamic_shared"]
+        if own > MOST_SHARED[architecture] * 1024:
+            wrong.append(f"{name}: found {own} bytes of shared memory, expected at most {MOST_SHARED[architecture]} KiB, "
+                         f"all that a block of {architecture} has")
+    return wrong
+
+
 def is_for(source, architecture):
     named = re.search(r"_sm(\d+\w?)$", source.stem)
     return named is None or architecture == f"sm_{named[1]}"
@@ -136,6 +166,8 @@ def compile_all(nvcc, compiler, include, architecture, folder):
             wrong.append(f"{source.name} for {architecture}:\n{result.stdout}{result.stderr}")
         else:
             kernels.update(read_cubin(cubin))
+    if not wrong:
+        wrong = add_dynamic_shared(kernels, dynamic_shared(compiler, include, folder), architecture)
     return kernels, wrong
 
 
@@ -151,9 +183,10 @@ def differences(kernels, budget):
             wrong.append(f"{name}: found {used['registers']} registers, expected at most {allowed['registers']}")
         if used["stack"] != 0:
             wrong.append(f"{name}: found {used['stack']} bytes of stack, expected none")
-        if used["static_shared"] > allowed["static_shared"]:
-            wrong.append(f"{name}: found {used['static_shared']} bytes of static shared memory, expected at most "
-                         f"{allowed['static_shared']}")
+        for kind in ("static", "dynamic"):
+            found, most = used[f"{kind}_shared"], allowed[f"{kind}_shared"]
+            if found > most:
+                wrong.append(f"{name}: found {found} bytes of {kind} shared memory, expected at most {most}")
         for operation in ("LDL", "STL"):
             if used["code"].get(operation, 0) != 0:
                 wrong.append(f"{name}: found {used['code'][operation]} {operation}, expected none")
@@ -188,6 +221,7 @@ def record(nvcc, compiler, include, *architectures):
                 "registers": used["registers"],
                 # From sm_90 on 1 KiB of every block is the system's; the kernels' own is dynamic.
                 "static_shared": used["static_shared"],
+                "dynamic_shared": used["dynamic_shared"],
                 # What the kernel is made of; loads and stores of single words are not worth a lower limit.
                 "at_least": {key: used["code"][key]
                              for key in ("HMMA", "HGMMA.shared", "HGMMA.registers", "LDSM", "LDGSTS", "UTMALDG", "BAR",
@@ -217,6 +251,20 @@ __global__ void sound(uint4* out, const uint4* in) { out[threadIdx.x] = in[threa
 """
 
 
+def self_test_shared(kernels, name):
+    """What was not noticed about the dynamic shared memory of the one kernel, which has 99 KiB afterwards."""
+    wrong = []
+    for sizes, architecture, words in (
+            ({}, "sm_86", "does not know it"), ({name: 0, "gone": 0}, "sm_86", "no such kernel"),
+            ({name: 0, "gone_sm90a": 0}, "sm_86", None), ({name: 0, "gone_sm90a": 0}, "sm_90a", "no such kernel"),
+            ({name: 99 * 1024 + 1}, "sm_86", "99 KiB"), ({name: 99 * 1024 + 1}, "sm_80", None),
+            ({name: 227 * 1024 + 1}, "sm_90a", "227 KiB"), ({name: 99 * 1024}, "sm_86", None)):
+        found = add_dynamic_shared(kernels, sizes, architecture)
+        if (found != [] if words is None else len(found) != 1 or words not in found[0]):
+            wrong.append(f"found {found} for {sizes} on {architecture}")
+    return wrong
+
+
 def self_test(nvcc, compiler):
     wrong = []
     with tempfile.TemporaryDirectory() as folder:
@@ -230,10 +278,13 @@ def self_test(nvcc, compiler):
             return "\n".join([*wrong, "a sound kernel was refused", result.stderr])
         kernels = read_cubin(cubin)
     (name, used), = kernels.items()
-    fair = {name: {"registers": used["registers"], "static_shared": 0, "at_least": {"LDG.128": 1, "STG.128": 1}}}
+    wrong += self_test_shared(kernels, name)
+    fair = {name: {"registers": used["registers"], "static_shared": 0, "dynamic_shared": 99 * 1024,
+                   "at_least": {"LDG.128": 1, "STG.128": 1}}}
     if differences(kernels, fair):
         wrong.append(f"found {differences(kernels, fair)} in a kernel within its budget")
-    for change, words in (({"registers": used["registers"] - 1}, "registers"), ({"at_least": {"LDG.128": 2}}, "LDG.128")):
+    for change, words in (({"registers": used["registers"] - 1}, "registers"), ({"at_least": {"LDG.128": 2}}, "LDG.128"),
+                          ({"dynamic_shared": 99 * 1024 - 1}, "dynamic shared")):
         found = differences(kernels, {name: {**fair[name], **change}})
         if len(found) != 1 or words not in found[0]:
             wrong.append(f"found {found} for a budget with {change}")

@@ -47,7 +47,9 @@ void check_image_preprocess(Checks& checks);
 void check_mask_upsampling(Checks& checks);
 void check_relative_attention(Checks& checks);
 void check_rms_norm(Checks& checks);
-/// Attention of one new position, and whole steps of decoding as a CUDA graph.
+/// Attention of one new position.
+void check_decode_attention(Checks& checks);
+/// Whole steps of decoding as a CUDA graph.
 void check_decoding(Checks& checks);
 /// Work beside the current stream: uploads, tensors of another stream, copies to the host.
 void check_streams(Checks& checks);

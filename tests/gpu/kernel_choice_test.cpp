@@ -3,7 +3,9 @@
 #include <ATen/core/grad_mode.h>
 #include <c10/core/InferenceMode.h>
 
+#include <cstdlib>
 #include <limits>
+#include <map>
 #include <string>
 
 #include "lisa/gpu/causal_attention.hpp"
@@ -13,6 +15,7 @@
 #include "lisa/gpu/require_device.hpp"
 #include "lisa/gpu/rms_norm.hpp"
 #include "lisa/gpu/tensor_arguments.hpp"
+#include "tests/support/child_process.hpp"
 #include "tests/support/random_parameters.hpp"
 // last: torch's logging macros of the same names must not win
 #include <doctest/doctest.h>
@@ -39,6 +42,29 @@ TEST_CASE("a kernel is asked on a GPU, where it is linked and enabled, by operan
   CHECK_FALSE(gpu::kernels_apply({bf16, {first_gpu, at::kHalf}}, with));
   CHECK_FALSE(gpu::kernels_apply({bf16, {first_gpu, at::kBFloat16, true}}, with));
   CHECK_FALSE(gpu::kernels_apply({{first_gpu, at::kBFloat16, true}}, with));
+}
+
+TEST_CASE("LISA_KERNELS=reference leaves everything to ATen and no other value does") {
+  // The variable is read once for each process, so that each value needs a process: this test in another role.
+  constexpr const char* role = "LISA_TEST_OWN_KERNELS";
+  const char* const expected = std::getenv(role);
+  if (expected != nullptr) {
+    const bool own = std::string(expected) == "yes";
+    CHECK(cpu::own_kernels_enabled() == own);
+    CHECK(KernelEnvironment{}.enabled == own);
+    CHECK(gpu::kernels_apply({{first_gpu, at::kBFloat16}}, {.linked = true}) == own);
+    return;
+  }
+  const test::TempDir folder;
+  const auto check = [&](std::map<std::string, std::string> environment, const std::string& own) {
+    environment[role] = own;
+    test::ChildProcess child("LISA_KERNELS=reference leaves everything*", environment, folder / "output");
+    CHECK(child.wait(60) == 0);
+    CHECK_MESSAGE(child.output().find("1 passed") != std::string::npos, child.output());
+  };
+  check({{"LISA_KERNELS", "reference"}}, "no");
+  check({{"LISA_KERNELS", ""}}, "yes");
+  check({{"LISA_KERNELS", "own"}}, "yes");
 }
 
 TEST_CASE("an operand records where a gradient is wanted and recording is on") {

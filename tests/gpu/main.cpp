@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
     lisa::gpu_test::check_gemv(checks);
     lisa::gpu_test::check_causal_attention(checks);
     lisa::gpu_test::check_image_preprocess(checks);
+    lisa::gpu_test::check_decode_attention(checks);
     lisa::gpu_test::check_decoding(checks);
     lisa::gpu_test::check_streams(checks);
     std::printf("%d checks, %d failed\n", checks.count(), checks.failed());

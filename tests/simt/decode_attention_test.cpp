@@ -114,7 +114,8 @@ struct DecodeProblem {
         std::vector<ReferenceKey> keys;
         for (int key = 0; key < rows.keys; ++key)
           keys.push_back({cache.key(rows, head, key), cache.value(rows, head, key), nothing.data(), nothing.data()});
-        const int rescalings = 4 * (lisa::cuda::ceil_div(rows.keys, lisa::cuda::decode_tile) + 2);
+        const int rescalings =
+            4 * (lisa::cuda::ceil_div(rows.keys, lisa::cuda::decode_tile_keys<Element>(head_dim)) + 2);
         const ReferenceRow expected = attention_reference(rotated_head(rows, head).data(), keys, head_dim,
                                                           arguments.scale, rescalings, rounding_of<Element>);
         const Element* const found = arguments.out + cache.query_rows.index(rows.first_query, head);
@@ -192,25 +193,30 @@ TEST_CASE("decode_attention: within the bound of its roundings, and what it appe
 }
 
 TEST_CASE("decode_attention: lengths around every edge of a warp's keys and of a split") {
-  for (const int held : {1, 14, 15, 16, 17, 47, 48, 49, 62, 63, 64, 65, 126, 127, 128, 191, 192, 255, 256, 257})
-    for (const int splits : {1, 2, 5}) check<Bf16, 64>({{{held, 1}}}, splits, Schedule::random);
+  for (const Schedule schedule : schedules)
+    for (const int held : {1, 14, 15, 16, 17, 47, 48, 49, 62, 63, 64, 65, 126, 127, 128, 191, 192, 255, 256, 257})
+      for (const int splits : {1, 2, 5}) check<Bf16, 64>({{{held, 1}}}, splits, schedule);
 }
 
 TEST_CASE("decode_attention: up to 16 heads that share keys, in both layouts of a cache") {
-  for (const Outer outer : {Outer::rows, Outer::heads}) {
-    check<Bf16, 64>({{{20, 1}, {70, 1}}, 16, 1, outer}, 2, Schedule::random);
-    check<Fp16, 128>({{{20, 1}, {0, 1}}, 15, 3, outer}, 1, Schedule::random);
-    check<Bf16, 128>({{{66, 1}, {9, 1}}, 8, 8, outer}, 3, Schedule::reverse);
-  }
+  for (const Schedule schedule : schedules)
+    for (const Outer outer : {Outer::rows, Outer::heads}) {
+      check<Bf16, 64>({{{20, 1}, {70, 1}}, 16, 1, outer}, 2, schedule);
+      check<Fp16, 128>({{{20, 1}, {0, 1}}, 15, 3, outer}, 1, schedule);
+      check<Bf16, 128>({{{66, 1}, {9, 1}}, 8, 8, outer}, 3, schedule);
+    }
 }
 
 TEST_CASE("decode_attention: scores far from zero do not overflow, whichever warp or split has the largest") {
-  for (const int held : {40, 63, 100, 140, 190}) check<Bf16, 64>({{{held, 1}}, 4, 2}, 3, Schedule::random, 24.0F);
+  for (const Schedule schedule : schedules)
+    for (const int held : {40, 63, 100, 140, 190}) check<Bf16, 64>({{{held, 1}}, 4, 2}, 3, schedule, 24.0F);
 }
 
 TEST_CASE("decode_attention: no sequences are no launch, a free place of the batch is not touched") {
-  check<Bf16, 64>({{}}, 2, Schedule::forward);
-  check<Bf16, 64>({{{9, 0}}}, 2, Schedule::forward);
+  for (const Schedule schedule : schedules) {
+    check<Bf16, 64>({{}}, 2, schedule);
+    check<Bf16, 64>({{{9, 0}}}, 2, schedule);
+  }
 }
 
 TEST_CASE("decode_attention: the splits that fill a GPU") {

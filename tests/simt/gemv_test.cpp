@@ -126,9 +126,15 @@ TEST_CASE("gemv: sums within the bound of their roundings, at sizes around every
 
 TEST_CASE("gemv: every number of rows, and of lanes in int4's last block") {
   using enum WeightStorage;
-  for (int rows = 2; rows <= 8; ++rows) check_sum<Bf16>({rows, 160, 3}, int8_row, Schedule::random);
-  for (int lanes = 1; lanes <= 17; ++lanes) check_sum<Bf16>({2, lanes * 32, 2}, int4_group32, Schedule::random);
-  for (int groups = 1; groups <= 5; ++groups) check_sum<Bf16>({2, groups * 128, 2}, int4_group128, Schedule::random);
+  for (const Schedule schedule : schedules) {
+    for (int rows = 1; rows <= 8; ++rows)
+      for (const WeightStorage storage : {element, int8_row, int4_group32}) {
+        check_sum<Bf16>({rows, 160, 3}, storage, schedule);
+        check_sum<Fp16>({rows, 96, 2}, storage, schedule);
+      }
+    for (int lanes = 1; lanes <= 17; ++lanes) check_sum<Bf16>({2, lanes * 32, 2}, int4_group32, schedule);
+    for (int groups = 1; groups <= 5; ++groups) check_sum<Bf16>({2, groups * 128, 2}, int4_group128, schedule);
+  }
 }
 
 TEST_CASE("gemv: inputs that need several tiles") {
@@ -136,16 +142,18 @@ TEST_CASE("gemv: inputs that need several tiles") {
   for (const Schedule schedule : schedules) {
     check_sum<Bf16>({8, 2048 + 8, 3}, element, schedule);
     check_sum<Bf16>({8, 2 * 2048 + 96, 2}, int4_group32, schedule);
+    check_sum<Bf16>({1, 16384 + 128, 1}, int4_group128, schedule);
+    check_sum<Fp16>({1, 16384 + 16, 2}, int8_row, schedule);
+    check_sum<Bf16>({3, 5632 + 96, 2}, int4_group32, schedule);
   }
-  check_sum<Bf16>({1, 16384 + 128, 1}, int4_group128, Schedule::random);
-  check_sum<Fp16>({1, 16384 + 16, 2}, int8_row, Schedule::random);
-  check_sum<Bf16>({3, 5632 + 96, 2}, int4_group32, Schedule::random);
 }
 
 TEST_CASE("gemv: a residual is added before the one rounding") {
   using enum WeightStorage;
-  for (const Schedule schedule : schedules) check_sum<Bf16>({3, 64, 19}, int8_row, schedule, true);
-  check_sum<Fp16>({1, 72, 5}, element, Schedule::random, true);
+  for (const Schedule schedule : schedules) {
+    check_sum<Bf16>({3, 64, 19}, int8_row, schedule, true);
+    check_sum<Fp16>({1, 72, 5}, element, schedule, true);
+  }
 }
 
 TEST_CASE("gemv: the residual may be where the result goes") {
@@ -169,9 +177,9 @@ TEST_CASE("gemv: gate and up become one output") {
   for (const Schedule schedule : schedules) {
     check_gated<Bf16>({1, 256, 9}, int4_group128, schedule);
     check_gated<Fp16>({4, 48, 11}, int8_row, schedule);
+    check_gated<Bf16>({8, 40, 1}, element, schedule);
+    check_gated<Fp16>({2, 96, 8}, int4_group32, schedule);
   }
-  check_gated<Bf16>({8, 40, 1}, element, Schedule::random);
-  check_gated<Fp16>({2, 96, 8}, int4_group32, Schedule::random);
 }
 
 TEST_CASE("gemv: queries and keys turn with their positions, values do not") {
@@ -179,14 +187,15 @@ TEST_CASE("gemv: queries and keys turn with their positions, values do not") {
   for (const Schedule schedule : schedules) {
     check_rotated<Bf16>({1, 64, 0}, {3, 1, 8}, element, schedule);
     check_rotated<Fp16>({8, 32, 0}, {2, 2, 6}, int8_row, schedule);
+    check_rotated<Bf16>({2, 128, 0}, {2, 1, 64}, int4_group128, schedule);
+    check_rotated<Bf16>({3, 32, 0}, {1, 1, 2}, int4_group32, schedule);
   }
-  check_rotated<Bf16>({2, 128, 0}, {2, 1, 64}, int4_group128, Schedule::random);
-  check_rotated<Bf16>({3, 32, 0}, {1, 1, 2}, int4_group32, Schedule::random);
 }
 
 TEST_CASE("gemv: no rows are no launch") {
-  for (const WeightStorage storage : {WeightStorage::element, WeightStorage::int4_group32})
-    check_sum<Bf16>({0, 64, 3}, storage, Schedule::forward);
+  for (const Schedule schedule : schedules)
+    for (const WeightStorage storage : {WeightStorage::element, WeightStorage::int4_group32})
+      check_sum<Bf16>({0, 64, 3}, storage, schedule);
 }
 
 TEST_CASE("gemv: int8 keeps its most negative weight, and int4 all sixteen integers") {

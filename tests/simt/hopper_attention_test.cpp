@@ -1,5 +1,6 @@
 // torch-free
 #include <algorithm>
+#include <stdexcept>
 #include <string>
 
 #include "attention_problem.hpp"
@@ -27,13 +28,11 @@ void check_hopper(const Grid& grid, Schedule schedule, int blocks = 0) {
   LaunchGeometry geometry = lisa::cuda::hopper_attention_geometry(problem.arguments);
   if (blocks != 0) geometry.grid.x = blocks;
   const int launched = blocks == 0 ? grid.height : std::min(grid.height, 2 * blocks);
-  if (grid.batch != 0) {
-    REQUIRE(lisa::cuda::hopper_attention_refusal(problem.arguments) == nullptr);
-    const auto arguments = lisa::cuda::hopper_attention_arguments<TensorMap>(problem.arguments, tensor_map);
-    const Report report =
-        launch(problem.memory, geometry, global_attention_sm90a<Element, head_dim>, arguments, {schedule, 4, 2});
-    REQUIRE_MESSAGE(report.clean(), report.text());
-  }
+  REQUIRE(lisa::cuda::hopper_attention_refusal(problem.arguments) == nullptr);
+  const auto arguments = lisa::cuda::hopper_attention_arguments<TensorMap>(problem.arguments, tensor_map);
+  const Report report =
+      launch(problem.memory, geometry, global_attention_sm90a<Element, head_dim>, arguments, {schedule, 4, 2});
+  REQUIRE_MESSAGE(report.clean(), report.text());
   CHECK(problem.memory.unwritten_bytes(problem.arguments.out) ==
         at(grid.batch * (grid.height - launched) * grid.width * grid.heads * head_dim) * sizeof(Element));
   CHECK(worst_of_global(problem, launched) <= 1.0);
@@ -48,14 +47,32 @@ TEST_CASE("global_attention_sm90a: within the bound of its roundings around ever
     check_hopper<Fp16, 64>({1, 1, 3, 64}, schedule);
     check_hopper<Fp16, 80>({1, 1, 6, 16}, schedule);  // more rows of keys than stages
     check_hopper<Bf16, 64>({1, 1, 5, 15}, schedule);
+    check_hopper<Bf16, 80>({2, 3, 3, 5}, schedule);
+    for (const int width : {7, 8, 9, 31, 32, 33, 63}) check_hopper<Bf16, 64>({1, 1, 2, width}, schedule);
+    for (const int height : {4, 7, 8, 9, 13}) check_hopper<Bf16, 80>({1, 1, height, 3}, schedule);
   }
-  for (const int width : {7, 8, 9, 33, 63}) check_hopper<Bf16, 64>({1, 1, 2, width}, Schedule::random);
-  for (const int height : {4, 8, 9, 13}) check_hopper<Bf16, 80>({1, 1, height, 3}, Schedule::random);
-  check_hopper<Bf16, 80>({2, 3, 3, 5}, Schedule::random);
 }
 
-TEST_CASE("global_attention_sm90a: SAM's grid of 64 x 64, one block") {
-  check_hopper<Bf16, 80>({1, 1, 64, 64}, Schedule::random, 1);
+TEST_CASE("global_attention_sm90a: SAM's grid of 64 x 64, one block, under every schedule") {
+  for (const Schedule schedule : schedules) {
+    check_hopper<Bf16, 80>({1, 1, 64, 64}, schedule, 1);
+    check_hopper<Fp16, 64>({1, 1, 64, 64}, schedule, 1);
+  }
+}
+
+TEST_CASE("global_attention_sm90a: no images are no launch, and no tensor that could be described") {
+  Problem<Bf16, 80> problem({0, 2, 3, 5}, 3, 5);
+  const auto& arguments = problem.arguments;
+  REQUIRE(lisa::cuda::global_attention_refusal(arguments) == nullptr);
+  REQUIRE(lisa::cuda::hopper_attention_refusal(arguments) == nullptr);
+  CHECK_THROWS_AS((void)lisa::cuda::hopper_attention_arguments<TensorMap>(arguments, tensor_map),
+                  std::invalid_argument);
+  // So it is the launch that must be left out first, whatever the tensors are.
+  for (const Schedule schedule : schedules) {
+    const Report report = launch(problem.memory, lisa::cuda::hopper_attention_geometry(arguments),
+                                 global_attention_sm90a<Bf16, 80>, {arguments, {}, {}, {}, {}, {}}, {schedule, 4, 2});
+    REQUIRE_MESSAGE(report.clean(), report.text());
+  }
 }
 
 TEST_CASE("global_attention_sm90a: what it can't do beside is refused in words") {

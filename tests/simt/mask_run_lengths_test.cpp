@@ -167,8 +167,10 @@ TEST_CASE("mask_run_lengths: COCO's runs, under every schedule") {
 
 TEST_CASE("mask_run_lengths: more strips than a warp has lanes") {
   const lisa::ImageSize low_res{4, 705}, picture{5, 2 * 32 * 64 + 1};
-  Problem problem(all_patterns(low_res), {low_res, picture}, 4000);
-  check(problem, Schedule::random);
+  for (const Schedule schedule : schedules) {
+    Problem problem(all_patterns(low_res), {low_res, picture}, 4000);
+    check(problem, schedule);
+  }
 }
 
 TEST_CASE("mask_run_lengths: a launch leaves the memory between blocks as it found it") {
@@ -182,8 +184,9 @@ TEST_CASE(
   const lisa::ImageSize size{40, 140};
   const lisa::BitMask mask = make_mask(Pattern::noise, size.height, size.width);
   const int runs = static_cast<int>(lisa::encode_rle(mask).counts.size());
-  for (const int capacity : {1, 7, runs / 2, runs - 1, runs}) {
-    Problem problem({mask, mask}, {size, size}, capacity);
-    check(problem, Schedule::random);
-  }
+  for (const Schedule schedule : schedules)
+    for (const int capacity : {1, 7, runs / 2, runs - 1, runs}) {
+      Problem problem({mask, mask}, {size, size}, capacity);
+      check(problem, schedule);
+    }
 }

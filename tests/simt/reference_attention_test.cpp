@@ -59,14 +59,21 @@ TEST_CASE("reference_window_attention: within the bound of its roundings, under 
 }
 
 TEST_CASE("reference_window_attention: heads of every width, and one token") {
-  check_windows<1>({1, 1, 1, 1}, 1, Schedule::random);
-  check_windows<20>({1, 3, 2, 5}, 5, Schedule::random);
-  check_windows<128>({1, 1, 2, 3}, 2, Schedule::random);
-  check_windows<33>({2, 2, 4, 3}, 14, Schedule::random);
+  for (const Schedule schedule : schedules) {
+    check_windows<1>({1, 1, 1, 1}, 1, schedule);
+    check_windows<20>({1, 3, 2, 5}, 5, schedule);
+    check_windows<31>({1, 1, 2, 3}, 2, schedule);
+    check_windows<32>({1, 1, 3, 2}, 2, schedule);
+    check_windows<33>({2, 2, 4, 3}, 14, schedule);
+    check_windows<65>({1, 1, 3, 3}, 2, schedule);
+    check_windows<96>({1, 2, 1, 4}, 3, schedule);
+    check_windows<127>({1, 1, 2, 2}, 3, schedule);
+    check_windows<128>({1, 1, 2, 3}, 2, schedule);
+  }
 }
 
 TEST_CASE("reference_window_attention: no images are no launch") {
-  check_windows<80>({0, 1, 3, 3}, 3, Schedule::forward);
+  for (const Schedule schedule : schedules) check_windows<80>({0, 1, 3, 3}, 3, schedule);
 }
 
 TEST_CASE("reference_window_attention: what it can't do is refused in words") {
@@ -105,14 +112,21 @@ TEST_CASE("reference_causal_attention: within the bound of its roundings, under 
 }
 
 TEST_CASE("reference_causal_attention: heads of every width, and scores far from zero") {
-  check_causal<1>({{{3, 3}}}, Schedule::random);
-  check_causal<33>({{{2, 4}}, 6, 2}, Schedule::random);
-  check_causal<64>({{{10, 30}}}, Schedule::random, 12.0F);
+  for (const Schedule schedule : schedules) {
+    check_causal<1>({{{3, 3}}}, schedule);
+    check_causal<32>({{{0, 5}, {1, 1}}}, schedule);
+    check_causal<33>({{{2, 4}}, 6, 2}, schedule);
+    check_causal<96>({{{4, 3}}}, schedule);
+    check_causal<127>({{{1, 5}}}, schedule);
+    check_causal<64>({{{10, 30}}}, schedule, 12.0F);
+  }
 }
 
 TEST_CASE("reference_causal_attention: no sequences, or none with queries, are no launch") {
-  check_causal<64>({{}}, Schedule::forward);
-  check_causal<64>({{{4, 0}}}, Schedule::forward);
+  for (const Schedule schedule : schedules) {
+    check_causal<64>({{}}, schedule);
+    check_causal<64>({{{4, 0}}}, schedule);
+  }
 }
 
 TEST_CASE("reference_causal_attention: the sums of exponentials are written only where they are wanted") {

@@ -5,7 +5,7 @@
 namespace lisa::cuda {
 
 template <class Element, int head_dim>
-__global__ void __launch_bounds__(causal_tile / 16 * 32)
+__global__ void __launch_bounds__(CausalAttentionShared<Element, head_dim>::tile.threads())
     causal_attention_kernel(const __grid_constant__ CausalAttentionArguments<Element> arguments) {
   causal_attention<GpuDevice, Element, head_dim>(arguments);
 }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "lisa/cuda/attention_choices.hpp"
 #include "lisa/cuda/attention_tiles.cuh"
 
 namespace lisa::cuda {
@@ -75,24 +76,25 @@ template <class Element>
   return nullptr;
 }
 
-/// Queries of a block of `causal_attention`, 16 for each warp, and keys of a stage.
-inline constexpr int causal_tile = 64;
-
 /// Shared memory of a block: two stages of keys and values; the second holds the queries before its first keys.
 template <class Element, int head_dim>
 struct CausalAttentionShared {
   using Rows = TokenRows<Element, head_dim>;
+  static constexpr AttentionTile tile = causal_attention_tile<Element>(Architecture::sm80, head_dim);
+  static constexpr int causal_tile = tile.keys;
+  static_assert(tile.queries == tile.keys, "CausalAttentionShared: a stage's keys must hold the queries before");
   static constexpr int tile_bytes = causal_tile * Rows::row_bytes;
   static constexpr int stage_bytes = 2 * tile_bytes;
   static constexpr int bytes = 2 * stage_bytes;
-  static_assert(bytes <= 99 * 1024, "CausalAttentionShared: sm_86 and sm_89 have 99 KiB");
+  static_assert(bytes <= most_shared_bytes(Architecture::sm80), "CausalAttentionShared: too much shared memory");
 };
 
 /// Launch of `causal_attention`: a block for each tile of queries, head and sequence.
 template <class Element>
 [[nodiscard]] inline LaunchGeometry causal_attention_geometry(const CausalAttentionArguments<Element>& a) {
-  return {{ceil_div(a.most_queries, causal_tile), a.heads, a.batch},
-          causal_tile / 16 * 32,
+  const AttentionTile tile = causal_attention_tile<Element>(Architecture::sm80, a.head_dim);
+  return {{ceil_div(a.most_queries, tile.queries), a.heads, a.batch},
+          tile.threads(),
           a.head_dim == 64 ? CausalAttentionShared<Element, 64>::bytes : CausalAttentionShared<Element, 128>::bytes};
 }
 
@@ -119,7 +121,7 @@ template <class Dev, class Element, int head_dim>
 LISA_DEVICE void causal_attention(const CausalAttentionArguments<Element>& a) {
   using Rows = TokenRows<Element, head_dim>;
   using Shared = CausalAttentionShared<Element, head_dim>;
-  constexpr int threads = causal_tile / 16 * 32, tiles = causal_tile / 8;
+  constexpr int causal_tile = Shared::causal_tile, threads = Shared::tile.threads(), tiles = causal_tile / 8;
   const BlockIndex block = Dev::block_index();
   const int thread = Dev::thread_index(), lane = thread % 32, warp_query = thread / 32 * 16;
   const SequenceRows rows = load_sequence(a.sequences, block.z);

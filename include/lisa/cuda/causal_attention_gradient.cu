@@ -5,19 +5,19 @@
 namespace lisa::cuda {
 
 template <class Element, int head_dim>
-__global__ void __launch_bounds__(gradient_threads)
+__global__ void __launch_bounds__(causal_gradient_tile<Element>(Architecture::sm80, head_dim).threads())
     query_terms_kernel(const __grid_constant__ CausalAttentionGradientArguments<Element> arguments) {
   query_terms<GpuDevice, Element, head_dim>(arguments);
 }
 
 template <class Element, int head_dim>
-__global__ void __launch_bounds__(gradient_threads)
+__global__ void __launch_bounds__(causal_gradient_tile<Element>(Architecture::sm80, head_dim).threads())
     query_gradient_kernel(const __grid_constant__ CausalAttentionGradientArguments<Element> arguments) {
   query_gradient<GpuDevice, Element, head_dim>(arguments);
 }
 
 template <class Element, int head_dim>
-__global__ void __launch_bounds__(gradient_threads)
+__global__ void __launch_bounds__(causal_gradient_tile<Element>(Architecture::sm80, head_dim).threads())
     key_gradient_kernel(const __grid_constant__ CausalAttentionGradientArguments<Element> arguments) {
   key_gradient<GpuDevice, Element, head_dim>(arguments);
 }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "lisa/cuda/attention_choices.hpp"
 #include "lisa/cuda/attention_tiles.cuh"
 #include "lisa/cuda/causal_attention.cuh"
 #include "lisa/cuda/element_pair.cuh"
@@ -48,13 +49,17 @@ template <class Element>
   return nullptr;
 }
 
-/// Queries of a block of `query_gradient`, and keys of one of `key_gradient`, 16 for each warp; rows of a stage of the
-/// other side. A stage of 64 would not leave enough registers at head_dim 128.
-inline constexpr int gradient_tile = 64, gradient_stage = 32, gradient_threads = gradient_tile / 16 * 32;
+/// The kernels' choice for the arguments' head_dim.
+template <class Element>
+[[nodiscard]] LISA_HOST_DEVICE constexpr GradientTile gradient_tile_of(
+    const CausalAttentionGradientArguments<Element>& a) {
+  return causal_gradient_tile<Element>(Architecture::sm80, a.forward.head_dim);
+}
 
 /// Terms of each sequence and head: its most queries, rounded up to a whole tile.
 template <class Element>
 [[nodiscard]] LISA_HOST_DEVICE inline std::int64_t terms_pitch(const CausalAttentionGradientArguments<Element>& a) {
+  const int gradient_tile = gradient_tile_of(a).rows;
   return static_cast<std::int64_t>(ceil_div(a.forward.most_queries, gradient_tile)) * gradient_tile;
 }
 
@@ -69,9 +74,11 @@ template <class Element>
 template <class Element, int head_dim>
 struct QueryGradientShared {
   using Rows = TokenRows<Element, head_dim>;
-  static constexpr int stage_rows = 2 * gradient_stage;
+  static constexpr GradientTile tile = causal_gradient_tile<Element>(Architecture::sm80, head_dim);
+  static constexpr int stage_rows = 2 * tile.stage_rows;
   static constexpr int bytes = 2 * stage_rows * Rows::row_bytes;
-  static_assert(stage_rows == gradient_tile, "QueryGradientShared: a stage must hold a tile of queries");
+  static_assert(stage_rows == tile.rows, "QueryGradientShared: a stage must hold a tile of queries");
+  static_assert(bytes <= most_shared_bytes(Architecture::sm80), "QueryGradientShared: too much shared memory");
 };
 
 /// Shared memory of a block of `key_gradient`: its keys and values for good, two stages of queries and gradients of the
@@ -79,30 +86,34 @@ struct QueryGradientShared {
 template <class Element, int head_dim>
 struct KeyGradientShared {
   using Rows = TokenRows<Element, head_dim>;
-  static constexpr int stage_rows = 2 * gradient_stage;
-  static constexpr int first_stage_row = 2 * gradient_tile;
+  static constexpr GradientTile tile = causal_gradient_tile<Element>(Architecture::sm80, head_dim);
+  static constexpr int stage_rows = 2 * tile.stage_rows;
+  static constexpr int first_stage_row = 2 * tile.rows;
   static constexpr int terms_at = (first_stage_row + 2 * stage_rows) * Rows::row_bytes;
-  static constexpr int bytes = terms_at + 2 * gradient_stage * static_cast<int>(sizeof(QueryTerms));
-  static_assert(bytes <= 99 * 1024, "KeyGradientShared: sm_86 and sm_89 have 99 KiB");
+  static constexpr int bytes = terms_at + 2 * tile.stage_rows * static_cast<int>(sizeof(QueryTerms));
+  static_assert(bytes <= most_shared_bytes(Architecture::sm80), "KeyGradientShared: too much shared memory");
 };
 
 /// Launches of the three kernels: a block for each tile of queries, head and sequence, or of keys, key head and
 /// sequence.
 template <class Element>
 [[nodiscard]] inline LaunchGeometry query_terms_geometry(const CausalAttentionGradientArguments<Element>& a) {
-  return {{ceil_div(a.forward.most_queries, gradient_tile), a.forward.heads, a.forward.batch}, gradient_threads, 0};
+  const GradientTile tile = gradient_tile_of(a);
+  return {{ceil_div(a.forward.most_queries, tile.rows), a.forward.heads, a.forward.batch}, tile.threads(), 0};
 }
 template <class Element>
 [[nodiscard]] inline LaunchGeometry query_gradient_geometry(const CausalAttentionGradientArguments<Element>& a) {
+  const GradientTile tile = gradient_tile_of(a);
   return {
-      {ceil_div(a.forward.most_queries, gradient_tile), a.forward.heads, a.forward.batch},
-      gradient_threads,
+      {ceil_div(a.forward.most_queries, tile.rows), a.forward.heads, a.forward.batch},
+      tile.threads(),
       a.forward.head_dim == 64 ? QueryGradientShared<Element, 64>::bytes : QueryGradientShared<Element, 128>::bytes};
 }
 template <class Element>
 [[nodiscard]] inline LaunchGeometry key_gradient_geometry(const CausalAttentionGradientArguments<Element>& a) {
-  return {{ceil_div(a.most_keys, gradient_tile), a.forward.kv_heads, a.forward.batch},
-          gradient_threads,
+  const GradientTile tile = gradient_tile_of(a);
+  return {{ceil_div(a.most_keys, tile.rows), a.forward.kv_heads, a.forward.batch},
+          tile.threads(),
           a.forward.head_dim == 64 ? KeyGradientShared<Element, 64>::bytes : KeyGradientShared<Element, 128>::bytes};
 }
 
@@ -115,6 +126,8 @@ LISA_DEVICE QueryTerms* terms_of(const CausalAttentionGradientArguments<Element>
 /// The first kernel: terms of 64 queries, eight lanes for each.
 template <class Dev, class Element, int head_dim>
 LISA_DEVICE void query_terms(const CausalAttentionGradientArguments<Element>& arguments) {
+  constexpr GradientTile choice = causal_gradient_tile<Element>(Architecture::sm80, head_dim);
+  constexpr int gradient_tile = choice.rows, gradient_threads = choice.threads();
   constexpr int lanes = 8, chunk = sizeof(Vector16) / sizeof(Element), rows_at_once = gradient_threads / lanes;
   const CausalAttentionArguments<Element>& a = arguments.forward;
   const BlockIndex block = Dev::block_index();
@@ -153,7 +166,8 @@ template <class Dev, class Element, int head_dim>
 LISA_DEVICE void query_gradient(const CausalAttentionGradientArguments<Element>& arguments) {
   using Rows = TokenRows<Element, head_dim>;
   using Shared = QueryGradientShared<Element, head_dim>;
-  constexpr int tiles = gradient_stage / 8;
+  constexpr int gradient_tile = Shared::tile.rows, gradient_stage = Shared::tile.stage_rows;
+  constexpr int gradient_threads = Shared::tile.threads(), tiles = gradient_stage / 8;
   const CausalAttentionArguments<Element>& a = arguments.forward;
   const BlockIndex block = Dev::block_index();
   const int thread = Dev::thread_index(), lane = thread % 32, warp_query = thread / 32 * 16;
@@ -245,7 +259,8 @@ template <class Dev, class Element, int head_dim>
 LISA_DEVICE void key_gradient(const CausalAttentionGradientArguments<Element>& arguments) {
   using Rows = TokenRows<Element, head_dim>;
   using Shared = KeyGradientShared<Element, head_dim>;
-  constexpr int tiles = gradient_stage / 8;
+  constexpr int gradient_tile = Shared::tile.rows, gradient_stage = Shared::tile.stage_rows;
+  constexpr int gradient_threads = Shared::tile.threads(), tiles = gradient_stage / 8;
   const CausalAttentionArguments<Element>& a = arguments.forward;
   const BlockIndex block = Dev::block_index();
   const int thread = Dev::thread_index(), lane = thread % 32, warp_key = thread / 32 * 16;

@@ -5,7 +5,7 @@
 namespace lisa::cuda {
 
 template <class Element, int head_dim>
-__global__ void __launch_bounds__(decode_warps * 32)
+__global__ void __launch_bounds__(DecodeAttentionShared<Element, head_dim>::tile.threads())
     decode_attention_kernel(const __grid_constant__ DecodeAttentionArguments<Element> arguments) {
   decode_attention<GpuDevice, Element, head_dim>(arguments);
 }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "lisa/cuda/attention_choices.hpp"
 #include "lisa/cuda/attention_tiles.cuh"
 #include "lisa/cuda/causal_attention.cuh"
 #include "lisa/cuda/rotary.cuh"
@@ -64,17 +65,21 @@ template <class Element>
   return nullptr;
 }
 
-/// Warps of a block, keys that each takes at a time, and keys that all take.
-inline constexpr int decode_warps = 4, decode_group_keys = 16, decode_tile = decode_warps * decode_group_keys;
+/// Keys that a block takes at a time.
+template <class Element>
+[[nodiscard]] LISA_HOST_DEVICE constexpr int decode_tile_keys(int head_dim) {
+  return decode_attention_tile<Element>(Architecture::sm80, head_dim).keys();
+}
 
-/// Keys of each split but the last, a multiple of `decode_tile`: a function of the length alone, so that splits behind
-/// the end are empty.
-[[nodiscard]] LISA_HOST_DEVICE constexpr int decode_split_keys(int keys, int splits) {
+/// Keys of each split but the last, a multiple of a block's `decode_tile`: a function of the length alone, so that
+/// splits behind the end are empty.
+[[nodiscard]] LISA_HOST_DEVICE constexpr int decode_split_keys(int keys, int splits, int decode_tile) {
   return ceil_div(ceil_div(keys, decode_tile), splits) * decode_tile;
 }
 
 /// Splits with which two blocks come on each multiprocessor, as far as there are tiles of keys. Not measured.
-[[nodiscard]] constexpr int decode_splits(int most_keys, int batch, int kv_heads, int multiprocessors) {
+[[nodiscard]] constexpr int decode_splits(int most_keys, int batch, int kv_heads, int multiprocessors,
+                                          int decode_tile = decode_tile_keys<Bf16>(128)) {
   if (batch == 0) return 1;
   const int wanted = ceil_div(2 * multiprocessors, batch * kv_heads), tiles = ceil_div(most_keys, decode_tile);
   const int splits = wanted < tiles ? wanted : tiles;
@@ -104,6 +109,9 @@ template <class Element>
 template <class Element, int head_dim>
 struct DecodeAttentionShared {
   using Rows = TokenRows<Element, head_dim>;
+  static constexpr DecodeTile tile = decode_attention_tile<Element>(Architecture::sm80, head_dim);
+  static constexpr int decode_warps = tile.warps, decode_group_keys = tile.warp_keys;
+  static_assert(decode_group_keys == 16, "DecodeAttentionShared: a warp's keys are the depth of one product");
   static constexpr int new_key_row = most_decode_group;
   static constexpr int stage_rows = 2 * decode_group_keys;
   static constexpr int warp_rows = 2 * stage_rows;
@@ -119,14 +127,14 @@ struct DecodeAttentionShared {
   static constexpr int weight_sums_at = maxima_at + most_decode_group;
   static_assert((weight_sums_at + most_decode_group) * static_cast<int>(sizeof(float)) <= warp_rows * Rows::row_bytes,
                 "DecodeAttentionShared: a warp's sums must fit into its stages");
-  static_assert(bytes <= 99 * 1024, "DecodeAttentionShared: sm_86 and sm_89 have 99 KiB");
+  static_assert(bytes <= most_shared_bytes(Architecture::sm80), "DecodeAttentionShared: too much shared memory");
 };
 
 /// Launch of `decode_attention`: a block for each split, key head and sequence.
 template <class Element>
 [[nodiscard]] inline LaunchGeometry decode_attention_geometry(const DecodeAttentionArguments<Element>& a) {
   return {{a.splits, a.kv_heads, a.batch},
-          decode_warps * 32,
+          decode_attention_tile<Element>(Architecture::sm80, a.head_dim).threads(),
           a.head_dim == 64 ? DecodeAttentionShared<Element, 64>::bytes : DecodeAttentionShared<Element, 128>::bytes};
 }
 
@@ -144,11 +152,12 @@ template <class Dev, class Element, int head_dim>
 LISA_DEVICE void decode_attention(const DecodeAttentionArguments<Element>& a) {
   using Rows = TokenRows<Element, head_dim>;
   using Shared = DecodeAttentionShared<Element, head_dim>;
-  constexpr int threads = decode_warps * 32, half_chunks = Rows::chunks / 2;
+  constexpr int decode_warps = Shared::decode_warps, decode_group_keys = Shared::decode_group_keys;
+  constexpr int threads = Shared::tile.threads(), half_chunks = Rows::chunks / 2;
   const BlockIndex block = Dev::block_index();
   const int thread = Dev::thread_index(), lane = thread % 32, warp = thread / 32;
   const SequenceRows rows = load_sequence(a.sequences, block.z);
-  const int split_keys = decode_split_keys(rows.keys, a.splits);
+  const int split_keys = decode_split_keys(rows.keys, a.splits, Shared::tile.keys());
   const int begin = block.x * split_keys, newest = rows.keys - 1;
   if (rows.queries == 0 || begin >= rows.keys) return;
   const int end = begin + split_keys < rows.keys ? begin + split_keys : rows.keys;
@@ -269,7 +278,7 @@ LISA_DEVICE void combine_splits(const DecodeAttentionArguments<Element>& a) {
   const BlockIndex block = Dev::block_index();
   const SequenceRows rows = load_sequence(a.sequences, block.y);
   if (rows.queries == 0) return;
-  const int used = ceil_div(rows.keys, decode_split_keys(rows.keys, a.splits));
+  const int used = ceil_div(rows.keys, decode_split_keys(rows.keys, a.splits, decode_tile_keys<Element>(head_dim)));
   const std::int64_t first = (static_cast<std::int64_t>(block.y) * a.heads + block.x) * a.splits;
   const int column = Dev::thread_index() * 2;
 

@@ -5,7 +5,7 @@
 namespace lisa::cuda {
 
 template <class Element, int head_dim>
-__global__ void __launch_bounds__(global_tile / 16 * 32)
+__global__ void __launch_bounds__(GlobalAttentionShared<Element, head_dim>::tile.threads())
     global_attention_kernel(const __grid_constant__ RelativeAttentionArguments<Element> arguments) {
   global_attention<GpuDevice, Element, head_dim>(arguments);
 }

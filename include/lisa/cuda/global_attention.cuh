@@ -2,17 +2,18 @@
 
 #include <cstdint>
 
+#include "lisa/cuda/attention_choices.hpp"
 #include "lisa/cuda/relative_attention.cuh"
 
 namespace lisa::cuda {
 
-/// Side of the tiles of `global_attention`: up to 64 queries of one image row against up to 64 keys of one image row.
-inline constexpr int global_tile = 64;
+/// Tokens of a grid's row and column, at most: a tile of `global_attention` is a row of queries against one of keys.
+inline constexpr int most_grid_side = 64;
 
 /// Why `global_attention` can't do this, in words; nullptr where it can. `batch` may be 0.
 template <class Element>
 [[nodiscard]] inline const char* global_attention_refusal(const RelativeAttentionArguments<Element>& a) {
-  if (a.grid_height < 1 || a.grid_height > global_tile || a.grid_width < 1 || a.grid_width > global_tile)
+  if (a.grid_height < 1 || a.grid_height > most_grid_side || a.grid_width < 1 || a.grid_width > most_grid_side)
     return "global attention: the grid must have 1 to 64 tokens per side";
   return relative_attention_refusal(a);
 }
@@ -22,6 +23,10 @@ template <class Element>
 template <class Element, int head_dim>
 struct GlobalAttentionShared {
   using Rows = TokenRows<Element, head_dim>;
+  static constexpr AttentionTile tile = global_attention_tile<Element>(Architecture::sm80, head_dim);
+  static constexpr int global_tile = tile.queries;
+  static_assert(global_tile == most_grid_side && tile.keys == most_grid_side,
+                "GlobalAttentionShared: a tile is a row of the largest grid against another");
   static constexpr int tile_bytes = global_tile * Rows::row_bytes;
   static constexpr int stage_bytes = 2 * tile_bytes;
   /// Floats from row to row: odd, so that eight rows are in different banks.
@@ -33,14 +38,14 @@ struct GlobalAttentionShared {
   static constexpr int bytes = row_terms_at + global_tile * row_term_pitch * static_cast<int>(sizeof(float));
   static_assert(global_tile * product_pitch * static_cast<int>(sizeof(float)) <= 2 * stage_bytes,
                 "GlobalAttentionShared: the products must fit into the stages");
-  static_assert(bytes <= 99 * 1024, "GlobalAttentionShared: sm_86 and sm_89 have 99 KiB");
+  static_assert(bytes <= most_shared_bytes(Architecture::sm80), "GlobalAttentionShared: too much shared memory");
 };
 
 /// Launch of `global_attention`: a block for each row of queries, head and image.
 template <class Element>
 [[nodiscard]] inline LaunchGeometry global_attention_geometry(const RelativeAttentionArguments<Element>& a) {
   return {{a.grid_height, a.heads, a.batch},
-          global_tile / 16 * 32,
+          global_attention_tile<Element>(Architecture::sm80, a.head_dim).threads(),
           a.head_dim == 64 ? GlobalAttentionShared<Element, 64>::bytes : GlobalAttentionShared<Element, 80>::bytes};
 }
 
@@ -51,7 +56,7 @@ template <class Dev, class Element, int head_dim>
 LISA_DEVICE void global_attention(const RelativeAttentionArguments<Element>& a) {
   using Rows = TokenRows<Element, head_dim>;
   using Shared = GlobalAttentionShared<Element, head_dim>;
-  constexpr int threads = global_tile / 16 * 32, tiles = global_tile / 8;
+  constexpr int global_tile = Shared::global_tile, threads = Shared::tile.threads(), tiles = global_tile / 8;
   const BlockIndex block = Dev::block_index();
   const int thread = Dev::thread_index(), lane = thread % 32, first_query = thread / 32 * 16;
   const int query_row = block.x;

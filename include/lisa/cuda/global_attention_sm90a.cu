@@ -8,7 +8,7 @@
 namespace lisa::cuda {
 
 template <class Element, int head_dim>
-__global__ void __launch_bounds__(hopper_attention_tile(head_dim).query_rows * 128 + 32)
+__global__ void __launch_bounds__(hopper_attention_tile(head_dim).threads())
     global_attention_sm90a_kernel(const __grid_constant__ HopperAttentionArguments<Element, CUtensorMap> arguments) {
   global_attention_sm90a<HopperDevice, Element, head_dim>(arguments);
 }

@@ -2,23 +2,11 @@
 
 #include <cstdint>
 
+#include "lisa/cuda/attention_choices.hpp"
 #include "lisa/cuda/hopper_types.hpp"
 #include "lisa/cuda/relative_attention.cuh"
 
 namespace lisa::cuda {
-
-/// How `global_attention_sm90a` divides its work.
-struct HopperAttentionTile {
-  int query_rows;     ///< rows of 64 queries of a block, one for each warpgroup that multiplies
-  int stages;         ///< rows of keys and values in shared memory
-  int panel_columns;  ///< of a row in shared memory: a whole row of its swizzle
-};
-
-/// The choice for a head_dim. Rows of 64 elements fill the widest swizzle. 80 are not a multiple of it, and are five
-/// panels of 16, each a step of the product's depth, so that nothing is padded. Elements of both types have 16 bits.
-[[nodiscard]] LISA_HOST_DEVICE constexpr HopperAttentionTile hopper_attention_tile(int head_dim) {
-  return {2, 4, head_dim % 64 == 0 ? 64 : 16};
-}
 
 /// 64 rows of head_dim elements in shared memory as panels [head_dim / columns, 64, columns]. Copies write them and
 /// products read them.
@@ -85,7 +73,7 @@ struct HopperAttentionShared {
   static_assert(barriers_at % sizeof(TransactionBarrier) == 0, "HopperAttentionShared: barriers are of 8 bytes");
   static_assert(16 * TokenRows<Element, head_dim>::row_bytes <= 16 * scratch_pitch * static_cast<int>(sizeof(float)),
                 "HopperAttentionShared: a warp's results must fit into its products");
-  static_assert(bytes <= 227 * 1024, "HopperAttentionShared: sm_90 has 227 KiB");
+  static_assert(bytes <= most_shared_bytes(Architecture::sm90a), "HopperAttentionShared: too much shared memory");
 };
 
 /// Why `global_attention_sm90a` can't do what `global_attention` can, in words; nullptr where it can.
@@ -102,9 +90,9 @@ template <class Element>
 /// warp copies.
 template <class Element>
 [[nodiscard]] inline LaunchGeometry hopper_attention_geometry(const RelativeAttentionArguments<Element>& a) {
-  const int rows = hopper_attention_tile(a.head_dim).query_rows;
-  return {{ceil_div(a.grid_height, rows), a.heads, a.batch},
-          rows * 128 + 32,
+  const HopperAttentionTile choice = hopper_attention_tile(a.head_dim);
+  return {{ceil_div(a.grid_height, choice.query_rows), a.heads, a.batch},
+          choice.threads(),
           a.head_dim == 64 ? HopperAttentionShared<Element, 64>::bytes : HopperAttentionShared<Element, 80>::bytes};
 }
 

@@ -11,6 +11,8 @@ namespace lisa::cuda {
 
 /// `MaskUpsampleArguments` says what is computed. Launches that share the memory in which run lengths are made must be
 /// ordered, as those of one stream are.
+/// Limits: 0 to 65535 masks; a padded square of 1 to 2048 pixels per side, no smaller than the low-res masks, with the
+/// resized image inside; an image of 1 to 65535 pixels per side; run lengths need the bits by columns and room for one.
 [[nodiscard]] cudaError_t launch_mask_upsample(const MaskUpsampleArguments<float>& arguments, MaskRounding rounding,
                                                cudaStream_t stream);
 [[nodiscard]] cudaError_t launch_mask_upsample(const MaskUpsampleArguments<Bf16>& arguments, MaskRounding rounding,

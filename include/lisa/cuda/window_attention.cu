@@ -5,7 +5,7 @@
 namespace lisa::cuda {
 
 template <class Element, int head_dim>
-__global__ void __launch_bounds__(window_warps<sam_window_side> * 32)
+__global__ void __launch_bounds__(WindowAttentionShared<Element, head_dim, sam_window_side>::tile.threads())
     window_attention_kernel(const __grid_constant__ WindowAttentionArguments<Element> arguments) {
   window_attention<GpuDevice, Element, head_dim, sam_window_side>(arguments);
 }

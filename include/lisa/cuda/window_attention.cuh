@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "lisa/cuda/attention_choices.hpp"
 #include "lisa/cuda/relative_attention.cuh"
 
 namespace lisa::cuda {
@@ -32,20 +33,12 @@ template <class Element>
   return relative_attention_refusal(a.attention);
 }
 
-/// Warps of a block: each has two rows of the window's queries.
-template <int side>
-inline constexpr int window_warps = ceil_div(side, 2);
-
-/// Rows of keys whose scores are in registers at the same time: half of the window's, and a softmax in two steps. With
-/// all of them, in one step, ptxas spills although 112 of 255 registers would hold them.
-template <int side>
-inline constexpr int window_group = ceil_div(side, 2);
-
 /// Shared memory of a block: keys and values of the window, both position tables, and 16 rows for each warp.
 template <class Element, int head_dim, int side>
 struct WindowAttentionShared {
   using Rows = TokenRows<Element, head_dim>;
   static_assert(side >= 1 && side <= 16, "WindowAttentionShared: a row of the window must fit into 16 keys");
+  static constexpr WindowTile tile = window_attention_tile<Element>(Architecture::sm80, head_dim, side);
   static constexpr int distances = 2 * side - 1;
   static constexpr int values_at = side * side * Rows::row_bytes;
   static constexpr int row_table_at = 2 * values_at;
@@ -54,10 +47,10 @@ struct WindowAttentionShared {
   static constexpr int scratch_bytes = 16 * Rows::row_bytes;
   /// Products of a query with all distances, in 32 columns; odd, so that eight rows are in different banks.
   static constexpr int product_pitch = 33;
-  static constexpr int bytes = scratch_at + window_warps<side> * scratch_bytes;
+  static constexpr int bytes = scratch_at + tile.warps * scratch_bytes;
   static_assert(16 * product_pitch * static_cast<int>(sizeof(float)) <= scratch_bytes,
                 "WindowAttentionShared: the products must fit into a warp's rows");
-  static_assert(bytes <= 99 * 1024, "WindowAttentionShared: sm_86 and sm_89 have 99 KiB");
+  static_assert(bytes <= most_shared_bytes(Architecture::sm80), "WindowAttentionShared: too much shared memory");
 };
 
 /// Launch of `window_attention`: a block for each window, head and image.
@@ -65,19 +58,20 @@ template <int side, class Element>
 [[nodiscard]] inline LaunchGeometry window_attention_geometry(const WindowAttentionArguments<Element>& a) {
   const RelativeAttentionArguments<Element>& grid = a.attention;
   return {{ceil_div(grid.grid_height, side) * ceil_div(grid.grid_width, side), grid.heads, grid.batch},
-          window_warps<side> * 32,
+          window_attention_tile<Element>(Architecture::sm80, grid.head_dim, side).threads(),
           grid.head_dim == 64 ? WindowAttentionShared<Element, 64, side>::bytes
                               : WindowAttentionShared<Element, 80, side>::bytes};
 }
 
-/// The kernel. A warp takes one row of queries at a time against all keys, in two groups. Each row of keys is a
-/// product's 16 columns: the term of the key's column is the same for all of them and is what they begin with; the
-/// columns behind the window's side repeat its last key with a weight of 0.
+/// The kernel. A warp takes one row of queries at a time against all keys, whose scores are in registers all at once,
+/// so that the softmax has one step. Each row of keys is a product's 16 columns: the term of the key's column is the
+/// same for all of them and is what they begin with; the columns behind the window's side repeat its last key with a
+/// weight of 0.
 template <class Dev, class Element, int head_dim, int side>
 LISA_DEVICE void window_attention(const WindowAttentionArguments<Element>& arguments) {
   using Rows = TokenRows<Element, head_dim>;
   using Shared = WindowAttentionShared<Element, head_dim, side>;
-  constexpr int threads = window_warps<side> * 32;
+  constexpr int window_warps = Shared::tile.warps, threads = Shared::tile.threads();
   const RelativeAttentionArguments<Element>& a = arguments.attention;
   const BlockIndex block = Dev::block_index();
   const int thread = Dev::thread_index(), warp = thread / 32;
@@ -113,7 +107,7 @@ LISA_DEVICE void window_attention(const WindowAttentionArguments<Element>& argum
   const auto at_most = [](int value, int last) { return value < last ? value : last; };
   const float to_log2 = a.scale * log2_of_e;
 #pragma unroll 1
-  for (int query_row = warp; query_row < side; query_row += window_warps<side>) {
+  for (int query_row = warp; query_row < side; query_row += window_warps) {
     if (top + query_row >= a.grid_height) break;
     const int lane = Dev::unknown(thread % 32);  // else the addresses of all matrix loads would stay in registers
     copy_rows<Dev>(scratch, 16, lane, 32, [&](int x) -> const Element* {
@@ -142,59 +136,46 @@ LISA_DEVICE void window_attention(const WindowAttentionArguments<Element>& argum
       const float own = row_products[key_row / 8][2 * half + key_row % 2];
       return Dev::shuffle(own, lane / 4 * 4 + key_row % 8 / 2) * log2_of_e;
     };
-    float sums[head_dim / 8][4] = {};
-    float maximum[2] = {-INFINITY, -INFINITY}, weight_sum[2] = {0.0F, 0.0F};
+    // The warp meets before each row of keys, which nothing asks for but ptxas: it would load the matrices of many rows
+    // ahead, and have no registers left for them beside the 112 scores.
+    float scores[side][2][4];
+    float largest[2] = {-INFINITY, -INFINITY};
 #pragma unroll
-    for (int first = 0; first < side; first += window_group<side>) {
-      const int group = side - first < window_group<side> ? side - first : window_group<side>;
-      float scores[window_group<side>][2][4];
-      float largest[2] = {-INFINITY, -INFINITY};
+    for (int r = 0; r < side; ++r) {
 #pragma unroll
-      for (int r = 0; r < group; ++r) {
+      for (int tile = 0; tile < 2; ++tile)
 #pragma unroll
-        for (int tile = 0; tile < 2; ++tile)
-#pragma unroll
-          for (int i = 0; i < 4; ++i) scores[r][tile][i] = column_terms[tile][i];
-        multiply_rows<Dev>(scores[r], left, keys, lane,
-                           [&](int x) { return (first + r) * side + at_most(x, side - 1); });
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const float(&near)[4] = scores[r][0];
-          const float(&far)[4] = scores[r][1];
-          const float of_row =
-              fmaxf(fmaxf(near[2 * half], near[2 * half + 1]), fmaxf(far[2 * half], far[2 * half + 1]));
-          largest[half] = fmaxf(largest[half], of_row * to_log2 + row_term(first + r, half));
-        }
-      }
+        for (int i = 0; i < 4; ++i) scores[r][tile][i] = column_terms[tile][i];
+      Dev::sync_warp();
+      multiply_rows<Dev>(scores[r], left, keys, lane, [&](int x) { return r * side + at_most(x, side - 1); });
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const float now = fmaxf(maximum[half], row_maximum<Dev>(largest[half]));
-        const float shrink = Dev::exp2(maximum[half] - now);  // 0 for the first group
-        maximum[half] = now;
-        weight_sum[half] *= shrink;
+        const float(&near)[4] = scores[r][0];
+        const float(&far)[4] = scores[r][1];
+        const float of_row = fmaxf(fmaxf(near[2 * half], near[2 * half + 1]), fmaxf(far[2 * half], far[2 * half + 1]));
+        largest[half] = fmaxf(largest[half], of_row * to_log2 + row_term(r, half));
+      }
+    }
+    const float maximum[2] = {row_maximum<Dev>(largest[0]), row_maximum<Dev>(largest[1])};
+
+    float sums[head_dim / 8][4] = {};
+    float weight_sum[2] = {0.0F, 0.0F};
 #pragma unroll
-        for (int tile = 0; tile < head_dim / 8; ++tile) {
-          sums[tile][2 * half] *= shrink;
-          sums[tile][2 * half + 1] *= shrink;
+    for (int r = 0; r < side; ++r) {
+      std::uint32_t weights[4];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float shift = row_term(r, half) - maximum[half];
+#pragma unroll
+        for (int tile = 0; tile < 2; ++tile) {
+          const float near = Dev::exp2(scores[r][tile][2 * half] * to_log2 + shift);
+          const float far = Dev::exp2(scores[r][tile][2 * half + 1] * to_log2 + shift);
+          weight_sum[half] += near + far;
+          weights[2 * tile + half] = Dev::template pack<Element>(near, far);
         }
       }
-#pragma unroll
-      for (int r = 0; r < group; ++r) {
-        std::uint32_t weights[4];
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const float shift = row_term(first + r, half) - maximum[half];
-#pragma unroll
-          for (int tile = 0; tile < 2; ++tile) {
-            const float near = Dev::exp2(scores[r][tile][2 * half] * to_log2 + shift);
-            const float far = Dev::exp2(scores[r][tile][2 * half + 1] * to_log2 + shift);
-            weight_sum[half] += near + far;
-            weights[2 * tile + half] = Dev::template pack<Element>(near, far);
-          }
-        }
-        multiply_values<Dev>(sums, weights, values, lane,
-                             [&](int x) { return (first + r) * side + at_most(x, side - 1); });
-      }
+      Dev::sync_warp();
+      multiply_values<Dev>(sums, weights, values, lane, [&](int x) { return r * side + at_most(x, side - 1); });
     }
 
     const float factors[2] = {1.0F / row_sum<Dev>(weight_sum[0]), 1.0F / row_sum<Dev>(weight_sum[1])};

@@ -100,7 +100,7 @@ MUTANTS = [
            "(ceil_div(keys, decode_tile) / splits + 1) * decode_tile;",
            "splits are longer than they must be, and both kernels count them by the same function"),
     Mutant("decode_last_split_forgotten", DECODE, "split < used; ++split) {", "split < used - 1; ++split) {"),
-    Mutant("decode_combines_unused_splits", DECODE, "ceil_div(rows.keys, decode_split_keys(rows.keys, a.splits));", "a.splits;"),
+    Mutant("decode_combines_unused_splits", DECODE, "ceil_div(rows.keys, decode_split_keys(rows.keys, a.splits, decode_tile_keys<Element>(head_dim)));", "a.splits;"),
     Mutant("decode_splits_not_rescaled", DECODE, "low += factor * values[0];", "low += values[0];"),
     Mutant("decode_partials_of_the_next_head", DECODE, "block.y * group + row) * a.splits + block.x", "block.y * group + row) * a.splits"),
     Mutant("decode_workspace_too_small", DECODE, "a.splits * (a.head_dim + 2)", "a.splits * (a.head_dim + 1)", host=True),
@@ -167,6 +167,6 @@ MUTANTS = [
     Mutant("key_gradient_stored_over_the_other_warp", GRADIENT, "Rows{scratch.at(warp_key, 0)}", "Rows{scratch.at(0, 0)}"),
     Mutant("key_gradient_stores_behind_the_keys", GRADIENT, "return key < rows.keys ? to +", "return key <= rows.keys ? to +"),
     Mutant("key_gradient_reads_behind_the_keys", GRADIENT, "return key < rows.keys ? part + block.y", "return key <= rows.keys ? part + block.y"),
-    Mutant("key_gradient_too_little_shared_memory", GRADIENT, "terms_at + 2 * gradient_stage *", "terms_at + gradient_stage *", host=True),
+    Mutant("key_gradient_too_little_shared_memory", GRADIENT, "terms_at + 2 * tile.stage_rows *", "terms_at + tile.stage_rows *", host=True),
     Mutant("query_gradient_too_little_shared_memory", GRADIENT, "bytes = 2 * stage_rows * Rows::row_bytes", "bytes = (2 * stage_rows - 1) * Rows::row_bytes", host=True),
 ]

@@ -89,7 +89,7 @@ MUTANTS = [
     Mutant("sm90a_weights_of_the_other_tile", KERNEL, "scores[2 * depth + i / 2]", "scores[2 * depth + i % 2]"),
     Mutant("sm90a_weights_of_the_other_half", KERNEL, "tile[i % 2 * 2], tile[i % 2 * 2 + 1]", "tile[i / 2 * 2], tile[i / 2 * 2 + 1]"),
     # Launch
-    Mutant("sm90a_last_row_without_a_block", KERNEL, "ceil_div(a.grid_height, rows)", "a.grid_height / rows", host=True),
+    Mutant("sm90a_last_row_without_a_block", KERNEL, "ceil_div(a.grid_height, choice.query_rows)", "a.grid_height / choice.query_rows", host=True),
     Mutant("sm90a_too_little_shared_memory", KERNEL,
            "bytes = barriers_at + barriers * static_cast<int>(sizeof(TransactionBarrier))", "bytes = barriers_at", host=True),
 ]
