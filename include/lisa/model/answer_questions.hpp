@@ -14,6 +14,7 @@
 #include "lisa/aten/operators.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/base/stopwatch.hpp"
+#include "lisa/llm/decode_step.hpp"
 #include "lisa/llm/generate.hpp"
 #include "lisa/model/answer.hpp"
 #include "lisa/model/encoder_beside.hpp"
@@ -277,6 +278,7 @@ void OpenQuestion<S>::write_trace() {
   joined("mask_logits", &MaskTensors::logits);
 }
 
+/// @param steps  the language model's steps of earlier answers to single questions in the same cache; or nullptr
 }  // namespace detail
 
 /// Answers several questions together: their language-model steps share each matrix product, and every mask is decoded
@@ -285,7 +287,8 @@ void OpenQuestion<S>::write_trace() {
 /// @throws InputError when a prompt exceeds the model's context, or an option is out of range
 template <ModelSpec S>
 [[nodiscard]] std::vector<Answer> answer_questions(const Lisa<S>& model, const Tokenizer& tokenizer,
-                                                   const std::vector<Question>& questions) {
+                                                   const std::vector<Question>& questions,
+                                                   KeptDecodeStep<typename Lisa<S>::Backbone>* steps = nullptr) {
   const c10::InferenceMode no_gradients;
   std::vector<detail::OpenQuestion<S>> open;
   open.reserve(questions.size());
@@ -299,6 +302,8 @@ template <ModelSpec S>
   EncoderBeside<S> encoder(model, detail::images_to_encode(questions, c10::DeviceType::CPU));
   GenerationObserver observer;
   observer.on_prompt = [&](std::size_t i, const at::Tensor& hidden) {
+  observer.states_wanted =
+      std::ranges::any_of(questions, [](const Question& question) { return question.options->trace != nullptr; });
     prefill += watch.lap();
     open[i].on_prompt(hidden);
     (void)open[i].take_mask_seconds();
@@ -311,7 +316,7 @@ template <ModelSpec S>
     encoder.pause();
     open[i].on_seg(index, hidden);
   };
-  std::vector<GeneratedAnswer> generated = generate<typename Lisa<S>::SegPolicy>(model.llm, requests, observer);
+  std::vector<GeneratedAnswer> generated = generate<typename Lisa<S>::SegPolicy>(model.llm, requests, observer, steps);
   encoder.pause();
   double decode = watch.lap();
   for (auto& question : open) {

@@ -14,6 +14,7 @@
 #include "lisa/base/error.hpp"
 #include "lisa/image/image.hpp"
 #include "lisa/image/pixel_hash.hpp"
+#include "lisa/llm/decode_step.hpp"
 #include "lisa/model/answer.hpp"
 #include "lisa/model/answer_questions.hpp"
 #include "lisa/model/feature_folder.hpp"
@@ -138,6 +139,7 @@ class Predictor {
   const LoadedModel<S>* model_;
   ConversationTemplate style_;
   PromptCache cache_;
+  KeptDecodeStep<typename Lisa<S>::Backbone> steps_;  ///< in `cache_`
   Conversation conversation_;
   std::vector<std::int64_t> history_;  ///< ids of the conversation so far, empty before its first answer
   SeenImage image_;                    ///< the present one; its prompt is `cache_`
@@ -180,9 +182,9 @@ Answer Predictor<S>::ask(std::string_view question, const AskOptions& options) {
     const auto more = model_->tokenizer.encode_continuation(conversation_.continuation(question));
     ids.insert(ids.end(), more.begin(), more.end());
   }
-  Answer answer = std::move(
-      answer_questions<S>(model_->model, model_->tokenizer, {question_about(ids, history_.size(), cache_, options)})
-          .front());
+  Answer answer = std::move(answer_questions<S>(model_->model, model_->tokenizer,
+                                                {question_about(ids, history_.size(), cache_, options)}, &steps_)
+                                .front());
   store_features();
   next.add_assistant(without_placeholders(answer.text));
   remember(answer);
