@@ -36,7 +36,7 @@ at::Tensor chain(at::Tensor x) {
 void check_pending(Checks& checks) {
   const at::Tensor x = random_on_gpu({1024, 1024}, 1);
   const at::Tensor expected = chain(x);
-  const gpu::PendingTensor pending(x.device(), [&] { return chain(x); });
+  const gpu::PendingTensor pending(x.device(), [&] { return chain(x); }, {x});
   checks.within("a tensor of another stream", test::relative_l2(pending.get(), expected), 1e-4);
   const at::Tensor sum = chain(x).sum(0);
   const at::Tensor numbers = sum.mul(1e6).to(at::kLong);

@@ -62,6 +62,7 @@ TEST_CASE("a tensor of another stream is computed at once, and once") {
     return aten::ones({2});
   });
   CHECK(runs == 1);
+  CHECK(pending.nbytes() == 8);
   CHECK(pending.get().const_data_ptr() == pending.get().const_data_ptr());
   CHECK(runs == 1);
 }
