@@ -41,7 +41,7 @@ class Chat {
 
   void look_at(const std::string& path) {
     Image image = read_image(path);
-    session_.set_image(image);
+    session_.set_image(image, EncoderStart::at_first_mask);
     image_ = std::move(image);
     std::cout << "Looking at " << printable(path, std::string::npos) << " (" << image_->width << "x" << image_->height
               << ")\n";

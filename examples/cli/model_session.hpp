@@ -22,7 +22,7 @@ class SpecSession final : public ModelSession {
   SpecSession(const std::string& folder, const LoadOptions& options, const ConversationTemplate& style)
       : loaded_(load<S>(folder, options)), predictor_(loaded_, style) {}
 
-  void set_image(const Image& image) override { predictor_.set_image(image); }
+  void set_image(const Image& image, EncoderStart start) override { predictor_.set_image(image, start); }
   Answer ask(std::string_view question, const AskOptions& options) override {
     return predictor_.ask(question, options);
   }

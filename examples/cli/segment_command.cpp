@@ -111,7 +111,7 @@ class JobRunner {
     if (job.image != current_image_) {
       current_image_.clear();
       image_ = read_image(job.image);
-      session_.set_image(image_);
+      session_.set_image(image_, EncoderStart::beside);
       current_image_ = job.image;
     } else {
       session_.reset();

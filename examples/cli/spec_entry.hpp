@@ -30,7 +30,7 @@ class ModelSession {
   virtual ~ModelSession() = default;
 
   /// As Predictor's members of the same names.
-  virtual void set_image(const Image& image) = 0;
+  virtual void set_image(const Image& image, EncoderStart start) = 0;
   virtual Answer ask(std::string_view question, const AskOptions& options) = 0;
   virtual std::vector<Answer> ask_each(const std::vector<std::string>& questions, const AskOptions& options) = 0;
   virtual void reset() = 0;

@@ -25,7 +25,7 @@ constexpr Case cases[] = {
 };
 
 void check(Checks& checks, const Case& c, at::ScalarType dtype, double unit) {
-  const std::string name = std::string("causal attention, ") + c.name + (dtype == at::kHalf ? ", fp16" : ", bf16");
+  const std::string name = std::string("causal attention, ") + c.name + ", " + std::string(c10::toString(dtype));
   // Rows of a projection's output, and of a cache with room to spare.
   const at::Tensor query = random_on_gpu({c.queries, c.heads, c.head_dim}, 1, dtype).transpose(0, 1);
   const auto cached = [&](std::uint64_t seed) {
@@ -48,6 +48,7 @@ void check_causal_attention(Checks& checks) {
   for (const Case& c : cases) {
     check(checks, c, at::kBFloat16, 0x1p-8);
     check(checks, c, at::kHalf, 0x1p-11);
+    check(checks, c, at::kFloat, 0x1p-24);
   }
 }
 

@@ -42,6 +42,8 @@ inline at::Tensor random_on_gpu(const Shape& shape, std::uint64_t seed, at::Scal
 }
 
 void check_causal_attention(Checks& checks);
+/// Training's attention, with gradients.
+void check_causal_attention_gradient(Checks& checks);
 void check_gemv(Checks& checks);
 void check_image_preprocess(Checks& checks);
 void check_mask_upsampling(Checks& checks);

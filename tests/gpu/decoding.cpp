@@ -56,7 +56,8 @@ void check_answer(Checks& checks, const Llama<small>& llm) {
   KvCache recorded = llm.make_cache(), plain = llm.make_cache();
   run_prompt(llm, recorded);
   run_prompt(llm, plain);
-  DecodeQueue<Llama<small>> queue(llm, recorded, at::kCUDA, -1, /*states_wanted=*/true);
+  DecodeStep<Llama<small>> step(llm, recorded, at::kCUDA, -1, DecodeQueue<Llama<small>>::most_queued);
+  DecodeQueue<Llama<small>> queue(recorded, step, /*logits_wanted=*/true);
   std::int64_t token = 5;
   double worst = 0;
   bool greedy = true;
@@ -72,6 +73,19 @@ void check_answer(Checks& checks, const Llama<small>& llm) {
   checks.within("recorded steps, worst state", worst, 3e-2);  // of bf16 operators, as the CPU's comparisons
   checks.equal("recorded steps, the largest logit", greedy);
   checks.equal("recorded steps, the cache's length", recorded.length() == plain.length());
+}
+
+/// Answers one after the other in one cache, by steps that the first one has recorded, and by steps of their own.
+void check_kept_steps(Checks& checks, const Llama<small>& llm) {
+  KeptDecodeStep<Llama<small>> kept;
+  KvCache caches[] = {llm.make_cache(), llm.make_cache()};
+  for (int turn = 0; turn < 3; ++turn) {
+    const auto say = [&](KvCache& cache, KeptDecodeStep<Llama<small>>* steps) {
+      const GenerationRequest request{.cache = &cache, .prompt = prompt(), .max_new_tokens = 20};
+      return generate<PredictingHiddenState>(llm, {request}, {}, steps).front().tokens;
+    };
+    checks.equal("turn " + std::to_string(turn) + " by kept steps", say(caches[0], &kept) == say(caches[1], nullptr));
+  }
 }
 
 /// What `generate` says watched, and unwatched, where steps are queued ahead of the host.
@@ -94,6 +108,14 @@ void check_generation(Checks& checks, const Llama<small>& llm) {
   for (std::size_t i = 0; kept && i < told.size(); ++i) kept = told[i].argmax().item<std::int64_t>() == endless[i];
   checks.equal("logits that an observer keeps", kept);
   checks.equal("an unwatched answer", say({}, -1) == endless);
+  std::vector<std::int64_t> tokens;
+  const GenerationObserver ahead{.on_token =
+                                     [&](std::size_t, const GeneratedToken& token) {
+                                       tokens.push_back(token.token);
+                                       return true;
+                                     },
+                                 .states_wanted = false};
+  checks.equal("an answer told behind the device", say(ahead, -1) == endless && tokens == endless);
   for (const std::size_t last : {std::size_t{0}, std::size_t{1}, std::size_t{2}, std::size_t{60}})
     checks.equal("an answer that ends", say({}, endless[last]) == say(observer, endless[last]));
 }
@@ -105,6 +127,7 @@ void check_decoding(Checks& checks) {
   check_recording(checks, llm);
   check_answer(checks, llm);
   check_generation(checks, llm);
+  check_kept_steps(checks, llm);
 }
 
 }  // namespace lisa::gpu_test

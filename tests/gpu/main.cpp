@@ -31,6 +31,7 @@ int main(int argc, char** argv) {
     lisa::gpu_test::check_rms_norm(checks);
     lisa::gpu_test::check_gemv(checks);
     lisa::gpu_test::check_causal_attention(checks);
+    lisa::gpu_test::check_causal_attention_gradient(checks);
     lisa::gpu_test::check_image_preprocess(checks);
     lisa::gpu_test::check_decode_attention(checks);
     lisa::gpu_test::check_decoding(checks);

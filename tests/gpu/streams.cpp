@@ -1,10 +1,13 @@
 #include <ATen/ops/equal.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 
-#include "lisa/gpu/host_copy.hpp"
+#include "lisa/gpu/host_ring.hpp"
 #include "lisa/gpu/pending_tensor.hpp"
+#include "lisa/gpu/queued_upload.hpp"
 #include "lisa/gpu/staged_upload.hpp"
 #include "tests/gpu/checks.hpp"
 #include "tests/support/tensor_compare.hpp"
@@ -33,11 +36,18 @@ at::Tensor chain(at::Tensor x) {
 void check_pending(Checks& checks) {
   const at::Tensor x = random_on_gpu({1024, 1024}, 1);
   const at::Tensor expected = chain(x);
-  const gpu::PendingTensor pending(x.device(), [&] { return chain(x); });
+  const gpu::PendingTensor pending(x.device(), [&] { return chain(x); }, {x});
   checks.within("a tensor of another stream", test::relative_l2(pending.get(), expected), 1e-4);
   const at::Tensor sum = chain(x).sum(0);
-  const gpu::HostCopy copy(sum);
-  checks.equal("a copy on its way to the host", at::equal(copy.wait(), sum.to(at::kCPU)));
+  const at::Tensor numbers = sum.mul(1e6).to(at::kLong);
+  gpu::HostRing ring(x.device(), /*slots=*/2, numbers.size(0));
+  ring.send(1, numbers);
+  const auto arrived = ring.wait(1);
+  const at::Tensor expected_numbers = numbers.to(at::kCPU);
+  checks.equal("numbers on their way to the host",
+               std::ranges::equal(arrived, std::span(expected_numbers.const_data_ptr<std::int64_t>(), arrived.size())));
+  const at::Tensor bytes = test::random_tensor({333, 500, 3}, 2).mul(100).to(at::kChar);
+  checks.equal("a queued upload", at::equal(gpu::queued_upload(bytes, at::kCUDA).to(at::kCPU), bytes));
 }
 
 }  // namespace

@@ -6,8 +6,9 @@
 
 #include "lisa/aten/operators.hpp"
 #include "lisa/gpu/decode_attention.hpp"
-#include "lisa/gpu/host_copy.hpp"
+#include "lisa/gpu/host_ring.hpp"
 #include "lisa/gpu/pending_tensor.hpp"
+#include "lisa/gpu/queued_upload.hpp"
 #include "lisa/gpu/recorded_work.hpp"
 #include "lisa/gpu/staged_upload.hpp"
 #include "lisa/nn/decode_position.hpp"
@@ -29,11 +30,29 @@ TEST_CASE("work that a GPU would record is run each time") {
   }
 }
 
-TEST_CASE("values on their way to the host are those of the moment they were sent") {
+TEST_CASE("values on their way to the host are those of the moment they were sent, in slots of their own") {
   const at::Tensor values = aten::full({2}, 3, at::kLong);
-  const gpu::HostCopy copy(values);
+  gpu::HostRing ring(at::kCPU, /*slots=*/2, /*numbers=*/2);
+  const auto holds = [&](dim slot, std::int64_t number) {
+    const auto found = ring.wait(slot);
+    return found.size() == 2 && found[0] == number && found[1] == number;
+  };
+  ring.send(0, values);
   values.fill_(4);
-  CHECK(copy.wait().equal(aten::full({2}, 3, at::kLong)));
+  ring.send(1, values);
+  CHECK(holds(0, 3));
+  CHECK(holds(1, 4));
+  values.fill_(5);
+  ring.send(0, values);
+  CHECK(holds(0, 5));
+  CHECK(holds(1, 4));
+}
+
+TEST_CASE("an upload to a CPU is a copy") {
+  const at::Tensor source = aten::full({2, 3}, 3, at::kByte);
+  const at::Tensor copy = gpu::queued_upload(source, at::kCPU);
+  source.fill_(4);
+  CHECK(copy.equal(aten::full({2, 3}, 3, at::kByte)));
 }
 
 TEST_CASE("a tensor of another stream is computed at once, and once") {
@@ -43,6 +62,7 @@ TEST_CASE("a tensor of another stream is computed at once, and once") {
     return aten::ones({2});
   });
   CHECK(runs == 1);
+  CHECK(pending.nbytes() == 8);
   CHECK(pending.get().const_data_ptr() == pending.get().const_data_ptr());
   CHECK(runs == 1);
 }

@@ -22,6 +22,10 @@ at::Tensor tensor_of(const test::RecordedArray& array) {
   return at::from_blob(const_cast<std::uint8_t*>(array.bytes.data()), array.shape, at::kFloat).clone();
 }
 
+at::Tensor bytes_of(const test::RecordedArray& array) {
+  return at::from_blob(const_cast<std::uint8_t*>(array.bytes.data()), array.shape, at::kByte);
+}
+
 }  // namespace
 
 TEST_CASE("an image becomes the inputs the original gave its towers") {
@@ -33,14 +37,14 @@ TEST_CASE("an image becomes the inputs the original gave its towers") {
 
     const ClipInput clip = preprocess_clip(image);
     const at::Tensor pixel_values = tensor_of(arrays.at("pixel_values"));  // [1, 3, 224, 224]
-    CHECK(clip.crop.size() == ImageSize{224, 224});
+    CHECK(clip.crop.sizes() == at::IntArrayRef{224, 224, 3});
     CHECK(at::equal(clip.pixel_values.unsqueeze(0), pixel_values));
 
     if (arrays.contains("sam_resized_u8")) {
       const auto& resized = arrays.at("sam_resized_u8");  // [h, w, 3]
       const SamInput sam =
           preprocess_sam(image, {.side = static_cast<int>(std::max(resized.shape[0], resized.shape[1]))});
-      CHECK(sam.resized.pixels == resized.bytes);
+      CHECK(at::equal(sam.resized, bytes_of(resized)));
       CHECK(sam.original_size == image.size());
       CHECK(sam.resized_size == ImageSize{static_cast<int>(resized.shape[0]), static_cast<int>(resized.shape[1])});
       if (arrays.contains("sam_image")) {

@@ -91,6 +91,30 @@ TEST_CASE("what a row sees, and where it stands") {
   }
 }
 
+TEST_CASE("items with one branch at most are plain sequences, whose attention another may compute") {
+  CHECK(branched_rows({{.trunk = 2, .branches = {1, 2}}, {.trunk = 3, .branches = {}}}, at::kFloat).plain_rows.empty());
+  BranchedRows rows = branched_rows({{.trunk = 5, .branches = {2}}, {.trunk = 4, .branches = {}}}, at::kFloat);
+  CHECK(rows.plain_rows == std::vector<dim>{7, 4});
+  const auto run = [](const auto& block, const at::Tensor& hidden) { return block(hidden); };
+  const at::Tensor x = test::random_tensor({14, config.hidden}, 7);
+  const at::Tensor with_bias = model().forward(x, rows, run);
+  int calls = 0;
+  rows.attend = [&](const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+    ++calls;
+    at::Tensor out = query.new_zeros(query.sizes());
+    for (const dim first : {0, 7}) {
+      const dim count = rows.plain_rows[first == 0 ? 0 : 1];
+      const auto of_sequence = [&](const at::Tensor& t) { return t.narrow(0, first, count).transpose(0, 1); };
+      const at::Tensor attended = causal_attention(of_sequence(query), of_sequence(key), of_sequence(value));
+      out.narrow(0, first, count).copy_(attended.transpose(0, 1));
+    }
+    return out;
+  };
+  const at::Tensor found = model().forward(x, rows, run);
+  CHECK(calls == config.layers);
+  CHECK(test::relative_l2(found.narrow(0, 0, 11), with_bias.narrow(0, 0, 11)) < 1e-5);  // the rest is padding
+}
+
 TEST_CASE("a sequence longer than the context is refused") {
   const std::vector<BranchedItem> fits{{.trunk = 20, .branches = {4, 3}}}, too_long{{.trunk = 20, .branches = {1, 5}}};
   CHECK_NOTHROW((void)states(test::random_tensor({27, config.hidden}, 1), fits));

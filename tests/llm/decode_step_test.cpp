@@ -55,11 +55,13 @@ struct Outcome {
   std::vector<at::Tensor> tensors;  // states and logits as they were told, then the cache
 };
 
-enum class Watched { yes, no };
+/// Whether an observer is there, and whether it is told states and logits.
+enum class Watched { yes, without_states, no };
 
-template <class Policy, LlamaConfig C>
-Outcome say(const Llama<C>& llm, GenerationRequest request, Stepping stepping, Watched watched = Watched::yes) {
-  KvCache cache = llm.make_cache();
+template <class Policy, class Model>
+Outcome say_in(KvCache& cache, const Model& llm, GenerationRequest request, Stepping stepping, Watched watched,
+               KeptDecodeStep<Model>* kept = nullptr) {
+  constexpr LlamaConfig C = Model::config;
   request.cache = &cache;
   request.prompt = test::random_tensor({4, C.hidden}, 90, llm.embed_tokens.scalar_type());
   Outcome outcome;
@@ -68,20 +70,32 @@ Outcome say(const Llama<C>& llm, GenerationRequest request, Stepping stepping, W
     outcome.tensors.push_back(state);  // not a copy: what an observer was given must stay as it was
   };
   GenerationObserver observer;
-  if (watched == Watched::yes)
+  if (watched != Watched::no)
     observer = {.on_prompt = [&](std::size_t, const at::Tensor& hidden) { record("prompt", hidden); },
                 .on_token =
                     [&](std::size_t, const GeneratedToken& token) {
-                      record("token " + std::to_string(token.token), token.hidden);
-                      outcome.tensors.push_back(token.logits);
+                      if (watched == Watched::yes) {
+                        record("token " + std::to_string(token.token), token.hidden);
+                        outcome.tensors.push_back(token.logits);
+                      } else {
+                        outcome.events.push_back("token " + std::to_string(token.token));
+                        CHECK_FALSE((token.hidden.defined() || token.logits.defined()));
+                      }
                       return true;
                     },
+                .states_wanted = watched == Watched::yes,
                 .on_seg = [&](std::size_t, dim index,
                               const at::Tensor& hidden) { record("seg " + std::to_string(index), hidden); },
                 .on_step = [&] { outcome.events.push_back("step at " + std::to_string(cache.length())); }};
-  outcome.answer = lisa::detail::Generation<Policy, Llama<C>>(llm, {request}, observer, stepping).run().front();
-  for (const at::Tensor& tensor : content<C>(cache)) outcome.tensors.push_back(tensor);
+  outcome.answer = lisa::detail::Generation<Policy, Model>(llm, {request}, observer, stepping, kept).run().front();
+  for (const at::Tensor& tensor : content<C>(cache)) outcome.tensors.push_back(tensor.clone());
   return outcome;
+}
+
+template <class Policy, LlamaConfig C>
+Outcome say(const Llama<C>& llm, const GenerationRequest& request, Stepping stepping, Watched watched = Watched::yes) {
+  KvCache cache = llm.make_cache();
+  return say_in<Policy>(cache, llm, request, stepping, watched);
 }
 
 /// Words about what differs; "" when all but the rounding of sums in another order is the same.
@@ -100,10 +114,12 @@ template <class Policy, LlamaConfig C>
 void check_same(const Llama<C>& llm, const GenerationRequest& request) {
   const Outcome host = say<Policy>(llm, request, Stepping::together);
   CHECK(difference(say<Policy>(llm, request, Stepping::in_place), host) == "");
-  // Unwatched steps are queued ahead of the host.
-  const Outcome unwatched = say<Policy>(llm, request, Stepping::together, Watched::no);
-  CHECK(difference(say<Policy>(llm, request, Stepping::in_place, Watched::no), unwatched) == "");
-  CHECK(unwatched.answer.tokens == host.answer.tokens);
+  // Steps whose logits nobody looks at are queued ahead of the host; states of [SEG] are those of their step.
+  for (const Watched watched : {Watched::without_states, Watched::no}) {
+    const Outcome ahead = say<Policy>(llm, request, Stepping::together, watched);
+    CHECK(difference(say<Policy>(llm, request, Stepping::in_place, watched), ahead) == "");
+    CHECK(ahead.answer.tokens == host.answer.tokens);
+  }
 }
 
 /// The greedy answer of `rows` tokens that knows no end.
@@ -131,7 +147,7 @@ TEST_CASE("steps in place end with the end token, the token limit or the room of
     check_same<PredictingHiddenState>(llm, {.max_new_tokens = static_cast<dim>(last) + 1});
   }
   check_same<PredictingHiddenState>(llm, {.max_new_tokens = tiny.context - 4 + 1});  // the last token is not run
-  for (const Watched watched : {Watched::yes, Watched::no})
+  for (const Watched watched : {Watched::yes, Watched::without_states, Watched::no})
     for (const Stepping stepping : {Stepping::together, Stepping::in_place})
       CHECK_THROWS_AS(static_cast<void>(
                           say<PredictingHiddenState>(llm, {.max_new_tokens = tiny.context - 4 + 2}, stepping, watched)),
@@ -199,7 +215,7 @@ TEST_CASE("steps in place never choose NaN, the lowest id among equals, and refu
   spoil(second, std::numeric_limits<double>::quiet_NaN());
   const Tokens without = endless(llm, 12);
   CHECK(std::ranges::find(without, tokens[1]) == without.end());
-  for (const Watched watched : {Watched::yes, Watched::no})
+  for (const Watched watched : {Watched::yes, Watched::without_states, Watched::no})
     CHECK(say<PredictingHiddenState>(llm, {.max_new_tokens = 12}, Stepping::in_place, watched).answer.tokens ==
           without);
 
@@ -208,7 +224,8 @@ TEST_CASE("steps in place never choose NaN, the lowest id among equals, and refu
   const Segment prompt{4, &cache};
   static_cast<void>(llm.forward(test::random_tensor({4, tiny.hidden}, 90, at::kDouble), {&prompt, 1}));
   for (std::int64_t id = 0; id < tiny.vocab; ++id) spoil(id, std::numeric_limits<double>::quiet_NaN());
-  DecodeQueue<Llama<tiny>> queue(llm, cache, at::kCPU, -1, true);
+  DecodeStep<Llama<tiny>> step(llm, cache, at::kCPU, -1);
+  DecodeQueue<Llama<tiny>> queue(cache, step, true);
   CHECK_THROWS_WITH_AS(static_cast<void>(queue.next(3)), doctest::Contains("a finite largest value"), InputError);
 }
 
@@ -227,8 +244,8 @@ TEST_CASE("steps behind the end leave the sequence alone") {
   std::vector<at::Tensor> rows;
   for (int i = 0; i < 6; ++i) {
     const auto found = step.run(true);
-    const auto* const choice = found.choice.wait().const_data_ptr<std::int64_t>();
-    choices.emplace_back(choice[0], choice[1]);
+    const auto choice = step.choice(found.slot);
+    choices.emplace_back(choice.token, choice.goes_on ? 1 : 0);
     rows.push_back(cache.storage(1).keys.narrow(1, 4, 3).clone());
   }
   CHECK(choices[0] == std::pair{tokens[1], std::int64_t{1}});
@@ -237,6 +254,85 @@ TEST_CASE("steps behind the end leave the sequence alone") {
   CHECK(choices[5].second == 0);
   CHECK(at::equal(rows[5], rows[2]));  // the three rows of the answer
   CHECK(cache.storage(1).keys.narrow(1, 8, tiny.context - 8).abs().max().item<double>() == 0);
+}
+
+TEST_CASE("as many states as there are slots stay beside those of later steps") {
+  const auto llm = random_model<tiny>(1250);
+  KvCache cache = llm.make_cache();
+  const Segment prompt{4, &cache};
+  static_cast<void>(llm.forward(test::random_tensor({4, tiny.hidden}, 90, at::kDouble), {&prompt, 1}));
+  DecodeStep<Llama<tiny>> step(llm, cache, at::kCPU, -1, /*slots=*/3);
+  step.start(5);
+  std::vector<at::Tensor> states, copies;
+  std::vector<std::int64_t> tokens;
+  for (int i = 0; i < 3; ++i) {
+    const auto found = step.run(false);
+    states.push_back(found.hidden);
+    copies.push_back(found.hidden.clone());
+    tokens.push_back(step.choice(found.slot).token);
+  }
+  for (std::size_t i = 0; i < 3; ++i) CHECK(at::equal(states[i], copies[i]));
+  for (dim slot = 0; slot < 3; ++slot) CHECK(step.choice(slot).token == tokens[static_cast<std::size_t>(slot)]);
+  CHECK(step.run(false).hidden.const_data_ptr() == states[0].const_data_ptr());
+  CHECK_FALSE(at::equal(states[0], copies[0]));
+  CHECK(at::equal(states[1], copies[1]));
+}
+
+TEST_CASE("steps are kept between answers in one cache, and made anew for another") {
+  const auto llm = random_model<tiny>(1260);
+  KvCache first = llm.make_cache(), plain = llm.make_cache();
+  KeptDecodeStep<Llama<tiny>> kept;
+  const auto ask = [&](KvCache& cache, Stepping stepping) {
+    return say_in<PredictingHiddenState>(cache, llm, {.max_new_tokens = 5}, stepping, Watched::without_states,
+                                         stepping == Stepping::in_place ? &kept : nullptr);
+  };
+  const auto step_in = [&](KvCache& cache, std::int64_t end_token = -1) {
+    return &kept.for_answer(llm, cache, at::kCPU, end_token, DecodeQueue<Llama<tiny>>::most_queued);
+  };
+  CHECK(difference(ask(first, Stepping::in_place), ask(plain, Stepping::together)) == "");
+  const auto* const step = step_in(first);
+  CHECK(difference(ask(first, Stepping::in_place), ask(plain, Stepping::together)) == "");  // a second turn
+  CHECK(step_in(first) == step);
+  for (KvCache* const cache : {&first, &plain}) cache->truncate(6);
+  KvCache moved = std::move(first);
+  CHECK(difference(ask(moved, Stepping::in_place), ask(plain, Stepping::together)) == "");
+  CHECK(step_in(moved) == step);
+  KvCache other = moved.fork();
+  CHECK(difference(ask(other, Stepping::in_place), ask(plain, Stepping::together)) == "");
+  CHECK(step_in(other) != step);
+  const auto* const of_other = step_in(other);
+  CHECK(step_in(other, 3) != of_other);
+}
+
+namespace {
+
+/// A language model that counts the products of its head.
+struct CountedHead : Llama<tiny> {
+  [[nodiscard]] at::Tensor logits(const at::Tensor& hidden) const {
+    ++products;
+    return Llama<tiny>::logits(hidden);
+  }
+  mutable int products = 0;
+};
+
+}  // namespace
+
+TEST_CASE("one product of the head chooses all tokens that drafts have ready") {
+  CountedHead llm;
+  test::fill_parameters(llm, 1270, at::kDouble);
+  llm.prepare();
+  const Tokens tokens = endless<tiny>(llm, 9);
+  const GenerationRequest request{.max_new_tokens = 8, .drafts = {Tokens(tokens.begin(), tokens.begin() + 7)}};
+  const auto products = [&](Stepping stepping) {
+    KvCache cache = llm.make_cache();
+    llm.products = 0;
+    const Outcome outcome = say_in<PredictingHiddenState>(cache, llm, request, stepping, Watched::yes);
+    CHECK(outcome.answer.tokens == Tokens(tokens.begin(), tokens.begin() + 8));
+    CHECK(outcome.answer.drafted_tokens == 7);
+    return llm.products;
+  };
+  CHECK(products(Stepping::in_place) == 1);
+  CHECK(products(Stepping::together) == 8);
 }
 
 TEST_CASE("in bf16 steps in place agree with the host's up to rounding") {

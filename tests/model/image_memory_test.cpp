@@ -29,7 +29,7 @@ constexpr std::size_t plenty = std::size_t{1} << 30;
 /// An image that takes `side` * `side` * 3 bytes.
 SeenImage seen(int side, std::uint64_t name) {
   auto image = std::make_unique<PreparedImage>();
-  image->sam.resized = make_image({side, side});
+  image->sam.resized = pixel_tensor(make_image({side, side}));
   return {.picture = {side, side, name, 0}, .image = std::move(image)};
 }
 

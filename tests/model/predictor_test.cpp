@@ -210,7 +210,7 @@ TEST_CASE("an answer without [SEG] does not run the image encoder unless asked t
   CHECK(lazy.masks.empty());
   CHECK(lazy.times.image_encoder == 0);
   CHECK_FALSE(predictor.image().embedding.defined());
-  predictor.set_image(image_a3(), /*masks_now=*/true);
+  predictor.set_image(image_a3(), EncoderStart::at_once);
   CHECK(predictor.image().embedding.defined());
   CHECK(predictor.ask(describe_it).times.image_encoder > 0);
 }

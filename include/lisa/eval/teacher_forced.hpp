@@ -61,7 +61,7 @@ template <ModelSpec S>
     return SpokenAnswer{std::move(answer.text), bits_of(std::move(answer.masks))};
   };
   EvaluatedModel model;
-  model.set_image = [&predictor](const Image& image) { predictor.set_image(image); };
+  model.set_image = [&predictor](const Image& image) { predictor.set_image(image, EncoderStart::beside); };
   model.teacher_forced = [&predictor, bits_of](std::span<const Dialogue> dialogues) {
     std::vector<std::vector<BitMask>> masks;
     for (std::vector<AnswerMask>& of_dialogue : teacher_forced_masks(predictor, dialogues))

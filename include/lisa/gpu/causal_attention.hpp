@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 
 #include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
@@ -76,13 +77,26 @@ template <class Element>
 
 namespace detail {
 
+/// Why the kernel of an element type can't do this; nullptr where it can. fp32 has the reference.
+template <class Element>
+[[nodiscard]] const char* sequence_attention_refusal(const cuda::CausalAttentionArguments<Element>& arguments) {
+  if constexpr (std::is_same_v<Element, float>)
+    return cuda::reference_causal_attention_refusal(arguments);
+  else
+    return cuda::causal_attention_refusal(arguments);
+}
+
 template <class Element>
 [[nodiscard]] std::optional<at::Tensor> launch_sequence_attention(const CausalAttentionTensors& tensors) {
   if constexpr (kernels_linked) {
     const auto arguments = causal_attention_arguments<Element>(tensors);
-    if (cuda::causal_attention_refusal(arguments) != nullptr) return std::nullopt;
-    launch_on_current_stream(tensors.query.device(), "causal attention",
-                             [&](auto stream) { return launch_causal_attention(arguments, stream); });
+    if (sequence_attention_refusal(arguments) != nullptr) return std::nullopt;
+    launch_on_current_stream(tensors.query.device(), "causal attention", [&](auto stream) {
+      if constexpr (std::is_same_v<Element, float>)
+        return launch_reference_causal_attention(arguments, stream);
+      else
+        return launch_causal_attention(arguments, stream);
+    });
     return tensors.out;
   }
   return std::nullopt;
@@ -102,7 +116,7 @@ template <class Element>
 }  // namespace detail
 
 /// Causal attention by a CUDA kernel: no scores in memory, sums in fp32; see `lisa::causal_attention`. Tensors are read
-/// where they lie, in a cache or in a projection's output.
+/// where they lie, in a cache or in a projection's output. bf16 and fp16 by matrix products, fp32 by the reference.
 /// @param query [heads, T, head_dim]
 /// @param key, value [kv_heads, S, head_dim]
 /// @return [heads, T, head_dim], queued on the current stream, in memory [T, heads, head_dim]; nothing where the kernel
@@ -112,8 +126,6 @@ template <class Element>
   if (!kernels_apply({kernel_operand(query), kernel_operand(key), kernel_operand(value)}) ||
       !detail::fit_together(query, key, value))
     return std::nullopt;
-  const bool bf16 = query.scalar_type() == at::kBFloat16;
-  if (!bf16 && query.scalar_type() != at::kHalf) return std::nullopt;
   CausalAttentionTensors tensors{.query = detail::with_whole_rows(query),
                                  .key = detail::with_whole_rows(key),
                                  .value = detail::with_whole_rows(value),
@@ -124,8 +136,16 @@ template <class Element>
     tensors.value = value.contiguous();
   }
   tensors.out = aten::empty({query.size(1), query.size(0), query.size(2)}, query.options()).transpose(0, 1);
-  return bf16 ? detail::launch_sequence_attention<cuda::Bf16>(tensors)
-              : detail::launch_sequence_attention<cuda::Fp16>(tensors);
+  switch (query.scalar_type()) {
+    case at::kFloat:
+      return detail::launch_sequence_attention<float>(tensors);
+    case at::kBFloat16:
+      return detail::launch_sequence_attention<cuda::Bf16>(tensors);
+    case at::kHalf:
+      return detail::launch_sequence_attention<cuda::Fp16>(tensors);
+    default:
+      return std::nullopt;
+  }
 }
 
 }  // namespace lisa::gpu

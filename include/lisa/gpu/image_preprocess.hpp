@@ -64,18 +64,20 @@ namespace detail {
 }
 
 /// Fills the arguments of the second kernel.
-/// @param rows   uint8 [row_count, width, 3]: what the first one wrote, or part of the picture
-/// @param planes [3, side, side] of Element, contiguous
+/// @param rows    uint8 [row_count, width, 3]: what the first one wrote, or part of the picture
+/// @param planes  [3, side, side] of Element, contiguous
+/// @param resized uint8 [height, width, 3], contiguous, for the 8-bit stage; undefined where it is not wanted
 template <class Element>
 [[nodiscard]] cuda::ImagePlanesArguments<Element> image_planes_arguments(const at::Tensor& rows,
                                                                          const PictureTables& tables,
-                                                                         const at::Tensor& planes) {
+                                                                         const at::Tensor& planes,
+                                                                         const at::Tensor& resized = {}) {
   return {.image = elements_of<std::uint8_t>(rows),
           .row_stride = rows.stride(0),
           .taps = detail::resize_taps(tables.rows),
           .first_row = kernel_extent(tables.first_row),
           .levels = elements_of<float>(tables.levels),
-          .resized = nullptr,
+          .resized = resized.defined() ? mutable_elements_of<std::uint8_t>(resized) : nullptr,
           .planes = mutable_elements_of<Element>(planes),
           .height = kernel_extent(tables.rows.first.size(0)),
           .width = kernel_extent(rows.size(1)),
@@ -105,12 +107,12 @@ namespace detail {
 
 template <class Element>
 [[nodiscard]] std::optional<at::Tensor> launch_planes(const at::Tensor& pixels, const PictureTables& tables,
-                                                      at::ScalarType dtype) {
+                                                      at::ScalarType dtype, const at::Tensor& resized) {
   if constexpr (kernels_linked) {
     const auto rows = resized_columns(pixels, tables);
     if (!rows) return std::nullopt;
     at::Tensor planes = aten::empty({3, tables.side, tables.side}, pixels.options().dtype(dtype));
-    const auto arguments = image_planes_arguments<Element>(*rows, tables, planes);
+    const auto arguments = image_planes_arguments<Element>(*rows, tables, planes, resized);
     if (cuda::image_planes_refusal(arguments) != nullptr) return std::nullopt;
     launch_on_current_stream(pixels.device(), "image_planes",
                              [&](auto stream) { return launch_image_planes(arguments, stream); });
@@ -122,25 +124,26 @@ template <class Element>
 }  // namespace detail
 
 /// Whether `picture_planes` would ask its kernels for pixels on this device.
-[[nodiscard]] inline bool picture_kernels_apply(c10::Device device) {
-  return kernels_apply({KernelOperand{device, at::kByte, false}});
+[[nodiscard]] inline bool picture_kernels_apply(c10::Device device, const KernelEnvironment& environment = {}) {
+  return kernels_apply({KernelOperand{device, at::kByte, false}}, environment);
 }
 
 /// A picture resized, normalised, rounded to `dtype` and padded with zeros by CUDA kernels.
-/// @param pixels uint8 [H, W, 3]
-/// @param dtype  fp32, bf16 or fp16
+/// @param pixels  uint8 [H, W, 3]
+/// @param dtype   fp32, bf16 or fp16
+/// @param resized uint8 [height, width, 3] of the region, contiguous, to be given the 8-bit stage; or undefined
 /// @return [3, side, side], queued on the current stream; nothing where the kernels do not apply
 [[nodiscard]] inline std::optional<at::Tensor> picture_planes(const at::Tensor& pixels, const PictureTables& tables,
-                                                              at::ScalarType dtype) {
+                                                              at::ScalarType dtype, const at::Tensor& resized = {}) {
   if (!picture_kernels_apply(pixels.device())) return std::nullopt;
   const at::Tensor picture = pixels.contiguous();
   switch (dtype) {
     case at::kFloat:
-      return detail::launch_planes<float>(picture, tables, dtype);
+      return detail::launch_planes<float>(picture, tables, dtype, resized);
     case at::kBFloat16:
-      return detail::launch_planes<cuda::Bf16>(picture, tables, dtype);
+      return detail::launch_planes<cuda::Bf16>(picture, tables, dtype, resized);
     case at::kHalf:
-      return detail::launch_planes<cuda::Fp16>(picture, tables, dtype);
+      return detail::launch_planes<cuda::Fp16>(picture, tables, dtype, resized);
     default:
       return std::nullopt;
   }

@@ -11,6 +11,7 @@
 
 #include "lisa/base/error.hpp"
 #include "lisa/cuda/causal_attention.cuh"
+#include "lisa/cuda/causal_attention_gradient.cuh"
 #include "lisa/cuda/decode_attention.cuh"
 #include "lisa/cuda/gemv.cuh"
 #include "lisa/cuda/global_attention.cuh"

@@ -6,6 +6,8 @@
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <cstddef>
+#include <initializer_list>
 #include <optional>
 
 namespace lisa::gpu {
@@ -15,8 +17,9 @@ namespace lisa::gpu {
 class PendingTensor {
  public:
   /// Queues `work()`, which gives the tensor, behind what the current stream has been given so far.
+  /// @param inputs  tensors on `device` that the work reads and that may be dropped before it is done
   template <class Work>
-  PendingTensor(c10::Device device, const Work& work) {
+  PendingTensor(c10::Device device, const Work& work, std::initializer_list<at::Tensor> inputs = {}) {
     if (device.is_cpu()) {
       value_ = work();
       return;
@@ -25,6 +28,7 @@ class PendingTensor {
     c10::Event begun(device.type());
     begun.record(current_stream(device));
     begun.block(own);
+    for (const at::Tensor& input : inputs) input.record_stream(own);
     const c10::StreamGuard on_own(own);
     value_ = work();
     ready_.emplace(device.type());
@@ -40,6 +44,9 @@ class PendingTensor {
     }
     return value_;
   }
+
+  /// Memory of the tensor.
+  [[nodiscard]] std::size_t nbytes() const { return value_.nbytes(); }
 
  private:
   static c10::Stream current_stream(c10::Device device) {

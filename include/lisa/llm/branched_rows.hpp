@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <vector>
 
@@ -29,6 +30,11 @@ struct BranchedItem {
   }
 };
 
+/// Attention over the rows of a batch of plain sequences, differentiable: each row sees what stands before it in its
+/// own sequence, and itself. What it gives for padding means nothing, but is finite. query [items * T, heads,
+/// head_dim], key and value [items * T, kv_heads, head_dim] -> as query.
+using RowAttention = std::function<at::Tensor(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value)>;
+
 /// A batch of such items for the language model, padded at their ends to one length. A row sees the shared beginning
 /// and what stands before it in its own branch, so that every sequence is computed as if it stood alone while its
 /// beginning is computed once. Questions about one image share the image.
@@ -38,6 +44,9 @@ struct BranchedRows {
   dim longest = 0;       ///< positions of the longest sequence
   at::Tensor positions;  ///< int64 [items * T], each row's position in its sequence
   at::Tensor bias;       ///< [items, 1, T, T] in the model's dtype: 0 where the row sees the column, else -infinity
+  /// Rows of each item without padding, where every item is one plain sequence; else empty.
+  std::vector<dim> plain_rows{};
+  RowAttention attend{};  ///< takes the place of attention with the bias, where it is given
 };
 
 namespace detail {
@@ -66,6 +75,20 @@ inline void fill_item(const BranchedItem& item, dim length, float* bias, std::in
 
 }  // namespace detail
 
+namespace detail {
+
+/// `BranchedRows::plain_rows`: one branch goes on from its trunk like any sequence.
+[[nodiscard]] inline std::vector<dim> plain_rows(const std::vector<BranchedItem>& items) {
+  std::vector<dim> rows;
+  for (const BranchedItem& item : items) {
+    if (item.branches.size() > 1) return {};
+    rows.push_back(item.size());
+  }
+  return rows;
+}
+
+}  // namespace detail
+
 /// @param options dtype and device of the model's rows
 [[nodiscard]] inline BranchedRows branched_rows(const std::vector<BranchedItem>& items,
                                                 const at::TensorOptions& options) {
@@ -80,7 +103,12 @@ inline void fill_item(const BranchedItem& item, dim length, float* bias, std::in
   for (dim i = 0; i < count; ++i)
     detail::fill_item(items[static_cast<std::size_t>(i)], length, bias.mutable_data_ptr<float>() + i * length * length,
                       positions.mutable_data_ptr<std::int64_t>() + i * length);
-  return {count, length, longest, positions.to(options.device()), bias.to(options)};
+  return {.items = count,
+          .length = length,
+          .longest = longest,
+          .positions = positions.to(options.device()),
+          .bias = bias.to(options),
+          .plain_rows = detail::plain_rows(items)};
 }
 
 }  // namespace lisa

@@ -22,6 +22,7 @@
 #include "lisa/llm/decode_queue.hpp"
 #include "lisa/llm/decode_step.hpp"
 #include "lisa/llm/draft_tree.hpp"
+#include "lisa/llm/greedy_tokens.hpp"
 #include "lisa/llm/kv_cache.hpp"
 #include "lisa/llm/llama.hpp"
 #include "lisa/llm/sampling.hpp"
@@ -71,8 +72,8 @@ struct GenerationRequest {
 struct GeneratedToken {
   dim index = 0;  ///< in the answer
   std::int64_t token = 0;
-  at::Tensor hidden{};  ///< [hidden], the state whose logits chose it
-  at::Tensor logits{};  ///< [vocab]
+  at::Tensor hidden{};  ///< [hidden], the state whose logits chose it; undefined unless states are wanted
+  at::Tensor logits{};  ///< [vocab]; undefined unless states are wanted
 };
 
 /// Calls made while an answer grows; each may be empty. `sequence` is the index of the request.
@@ -81,6 +82,9 @@ struct GenerationObserver {
   std::function<void(std::size_t sequence, const at::Tensor& hidden)> on_prompt{};
   /// Every token as it is chosen; false ends the answer after this token.
   std::function<bool(std::size_t sequence, const GeneratedToken& token)> on_token{};
+  /// Whether `on_token` is given states and logits, which it may keep. Without that a GPU may be a step further than
+  /// what is told.
+  bool states_wanted = true;
   /// Every `[SEG]` of the answer, with the hidden state [hidden] that the policy assigns to it, as soon as that exists:
   /// for LISA's policy in the very step that chooses it.
   std::function<void(std::size_t sequence, dim index, const at::Tensor& hidden)> on_seg{};
@@ -118,7 +122,7 @@ namespace detail {
 /// Who takes the steps of an answer.
 enum class Stepping {
   together,  ///< each step runs the rows of all sequences; the host knows their places and chooses
-  in_place,  ///< `DecodeQueue`, for one sequence
+  in_place,  ///< `DecodeQueue`, for one sequence; the device chooses, behind drafts too
 };
 
 /// In place where that says the same in less time: one greedy answer on a GPU, with lisa::cuda.
@@ -136,9 +140,10 @@ template <class SegPolicy, class Backbone>
 class Generation {
  public:
   /// @param stepping  `in_place` only for what `choose_stepping` would take on a GPU
+  /// @param kept      steps of earlier answers, which outlive this; nullptr where there are none
   Generation(const Backbone& llm, const std::vector<GenerationRequest>& requests, const GenerationObserver& observer,
-             Stepping stepping)
-      : llm_(llm), observer_(observer), stepping_(stepping) {
+             Stepping stepping, KeptDecodeStep<Backbone>* kept = nullptr)
+      : llm_(llm), observer_(observer), stepping_(stepping), kept_(kept == nullptr ? &own_steps_ : kept) {
     validate(requests);
     for (std::size_t i = 0; i < requests.size(); ++i)
       voices_.push_back({i, &requests[i], Sampler(requests[i].sampling)});
@@ -162,6 +167,12 @@ class Generation {
   }
 
  private:
+  /// What a device has chosen beforehand.
+  struct Chosen {
+    at::Tensor logits;   // [1, vocab]; undefined where nobody wants them
+    std::int64_t token;  // -1 where no logit is finite
+  };
+
   /// Likely answers that were run behind a prompt, and how far the answer has followed them.
   struct Draft {
     DraftTree tree{};
@@ -169,6 +180,9 @@ class Generation {
     dim begin = 0;        ///< place of the first node's row in the cache
     at::Tensor states{};  // [nodes, hidden]
     dim node = DraftTree::root;
+    /// Where the device has chosen beforehand: what follows the prompt, and each node.
+    at::Tensor logits{};                 // [1 + nodes, vocab]
+    std::vector<std::int64_t> chosen{};  // [1 + nodes]; -1 where no logit is finite
 
     /// Follows the answer's next token: its node, or nothing for good once the answer differs from all drafts.
     std::optional<dim> follow(std::int64_t token) {
@@ -178,6 +192,12 @@ class Generation {
       else
         tree = DraftTree();
       return next;
+    }
+
+    /// What follows the place at hand, if that has been chosen.
+    [[nodiscard]] std::optional<Chosen> choice() const {
+      if (chosen.empty()) return std::nullopt;
+      return Chosen{logits.narrow(0, node + 1, 1), chosen[static_cast<std::size_t>(node + 1)]};
     }
   };
 
@@ -216,9 +236,20 @@ class Generation {
       if (observer_.on_prompt) observer_.on_prompt(voice.sequence, hidden.narrow(0, begin, own));
       last_rows.push_back(begin + own - 1);
       voice.draft.states = hidden.narrow(0, begin + own, drafted);
+      if (stepping_ == Stepping::in_place) choose_behind(voice.draft, hidden.narrow(0, begin + own - 1, 1 + drafted));
       begin += own + drafted;
     }
     return rows(hidden, last_rows);
+  }
+
+  /// Has the device choose what follows the prompt and every node of its drafts, by one product; the host looks once.
+  /// @param states [1 + nodes, hidden]
+  void choose_behind(Draft& draft, const at::Tensor& states) {
+    draft.logits = llm_.logits(states);
+    const at::Tensor tokens = greedy_tokens(draft.logits).to(at::kCPU);
+    const auto* const first = tokens.template const_data_ptr<std::int64_t>();
+    draft.chosen.assign(first, first + tokens.numel());
+    chosen_ = draft.choice();
   }
 
   /// The drafts that a request can use, in so far as the context has room for them behind its prompt.
@@ -241,7 +272,7 @@ class Generation {
     const at::Tensor logits = chosen ? chosen->logits : llm_.logits(states_);  // [voices, vocab]
     for (std::size_t i = 0; i < voices_.size(); ++i) {
       const auto row = static_cast<std::int64_t>(i);
-      take(voices_[i], states_.select(0, row), logits.select(0, row),
+      take(voices_[i], states_.select(0, row), logits.defined() ? logits.select(0, row) : logits,
            chosen ? std::optional(chosen->token) : std::nullopt);
     }
   }
@@ -257,12 +288,12 @@ class Generation {
     if (token == request.seg_token) {
       voice.has_seg = true;
       if constexpr (SegPolicy::offset == -1) {
-        if (observer_.on_seg) observer_.on_seg(voice.sequence, index, state);
+        if (observer_.on_seg) observer_.on_seg(voice.sequence, index, to_keep(state));
       } else {
         voice.state_wanted = true;
       }
     }
-    const bool go_on = !observer_.on_token || observer_.on_token(voice.sequence, {index, token, state, logits});
+    const bool go_on = tell(voice, {index, token, state, logits});
     if (!request.forced_answer.empty()) {
       stop_if(voice, index + 1 >= static_cast<dim>(request.forced_answer.size()), StopReason::forced_answer);
     } else {
@@ -271,6 +302,15 @@ class Generation {
     }
     stop_if(voice, !go_on, StopReason::callback);
   }
+
+  [[nodiscard]] bool tell(const Voice& voice, const GeneratedToken& token) const {
+    if (!observer_.on_token) return true;
+    return observer_.on_token(voice.sequence,
+                              observer_.states_wanted ? token : GeneratedToken{token.index, token.token});
+  }
+
+  /// A state that an observer may keep: those of steps in place are overwritten by later steps.
+  [[nodiscard]] at::Tensor to_keep(const at::Tensor& state) const { return in_place_ ? state.clone() : state; }
 
   static void stop_if(Voice& voice, bool condition, StopReason reason) {
     if (!condition || voice.finished) return;
@@ -288,6 +328,7 @@ class Generation {
       allowed = logits.clone();
       allowed.select(0, request.seg_token).fill_(-std::numeric_limits<double>::infinity());
     }
+    if (largest && *largest < 0) refuse_logits("infinity or no number");
     const std::int64_t token = largest ? *largest : voice.sampler.sample(allowed);
     const bool ends = last || token == request.end_token;
     if (request.segmentation == Segmentation::forced && ends && !voice.has_seg) {
@@ -331,23 +372,24 @@ class Generation {
       for (std::size_t row = 0; row < stepping.size(); ++row)
         states[stepping[row]] = stepped.select(0, static_cast<std::int64_t>(row));
     }
-    states_ = aten::stack(states);
+    states_ = states.size() == 1 ? states.front().unsqueeze(0) : aten::stack(states);
     for (std::size_t i = 0; i < voices_.size(); ++i) {
       Voice& voice = voices_[i];
       if (voice.state_wanted && observer_.on_seg)
         observer_.on_seg(voice.sequence, static_cast<dim>(voice.answer.tokens.size()) - 1,
-                         states_.select(0, static_cast<std::int64_t>(i)));
+                         to_keep(states_.select(0, static_cast<std::int64_t>(i))));
       voice.state_wanted = false;
     }
   }
 
   /// The state [hidden] behind a voice's newest token if a draft has it ready; its row then joins the cache.
-  static at::Tensor drafted_state(Voice& voice) {
+  at::Tensor drafted_state(Voice& voice) {
     const std::optional<dim> node = voice.draft.follow(voice.answer.tokens.back());
     if (!node) return {};
     // A node's place is never in front of its depth, so that no row is overwritten before its turn.
     voice.request->cache->adopt(voice.draft.begin + *node);
     ++voice.answer.drafted_tokens;
+    chosen_ = voice.draft.choice();
     return voice.draft.states[*node];
   }
 
@@ -367,10 +409,13 @@ class Generation {
 
   /// The same for the only voice, with the device's own choice of what comes next.
   at::Tensor step_in_place(const Voice& voice) {
+    using Queue = DecodeQueue<Backbone>;
     const GenerationRequest& request = *voice.request;
-    // Where an answer without [SEG] is to get one, the host may choose another token than the device.
-    const bool looks = observer_.on_token || observer_.on_seg || request.segmentation != Segmentation::automatic;
-    if (!in_place_) in_place_.emplace(llm_, *request.cache, request.prompt.device(), request.end_token, looks);
+    if (!in_place_)
+      in_place_.emplace(
+          *request.cache,
+          kept_->for_answer(llm_, *request.cache, request.prompt.device(), request.end_token, Queue::most_queued),
+          observer_.on_token && observer_.states_wanted);
     const auto step = in_place_->next(voice.answer.tokens.back());
     chosen_ = Chosen{step.logits, step.token};
     return step.hidden;
@@ -386,18 +431,14 @@ class Generation {
     return from.index_select(0, at::tensor(which, from.options().dtype(at::kLong)));
   }
 
-  /// What a step in place has chosen beforehand.
-  struct Chosen {
-    at::Tensor logits;  // [1, vocab]
-    std::int64_t token;
-  };
-
   const Backbone& llm_;
   const GenerationObserver& observer_;
   Stepping stepping_;
   std::vector<Voice> voices_;
-  at::Tensor states_;  // [voices, hidden]
-  std::optional<Chosen> chosen_;
+  at::Tensor states_;             // [voices, hidden]
+  std::optional<Chosen> chosen_;  // from `states_`, by the device
+  KeptDecodeStep<Backbone> own_steps_;
+  KeptDecodeStep<Backbone>* kept_;
   std::optional<DecodeQueue<Backbone>> in_place_;  // from the first step in place on
 };
 
@@ -408,13 +449,15 @@ class Generation {
 /// Each token is run once: the last token of an answer is chosen but not run, and its position is not in the cache.
 /// Drafts change neither answers nor caches nor the order of the observer's calls, up to the same rounding.
 /// @tparam SegPolicy  which hidden state belongs to a `[SEG]`
+/// @param kept  the model's steps of earlier answers, for those of one request in the same cache; or nullptr
 /// @throws InputError when a request is wrong, a sequence outgrows the model's context or the logits are not finite;
 ///         the caches then hold the positions of the steps that were complete
 template <class SegPolicy, class Backbone>
 [[nodiscard]] std::vector<GeneratedAnswer> generate(const Backbone& llm, const std::vector<GenerationRequest>& requests,
-                                                    const GenerationObserver& observer = {}) {
+                                                    const GenerationObserver& observer = {},
+                                                    KeptDecodeStep<Backbone>* kept = nullptr) {
   const detail::Stepping stepping = detail::choose_stepping<Backbone>(requests);
-  return detail::Generation<SegPolicy, Backbone>(llm, requests, observer, stepping).run();
+  return detail::Generation<SegPolicy, Backbone>(llm, requests, observer, stepping, kept).run();
 }
 
 }  // namespace lisa

@@ -74,6 +74,15 @@ class KvCache {
     return {slot.keys, slot.values};
   }
 
+  /// Where the storage of every layer lies.
+  [[nodiscard]] std::vector<const void*> addresses() const {
+    std::vector<const void*> all;
+    for (const Layer& layer : layers_)
+      for (const at::Tensor& held : {layer.keys, layer.values})
+        all.push_back(held.defined() ? held.const_data_ptr() : nullptr);
+    return all;
+  }
+
   /// Makes a row that was stored behind the sequence without becoming part of it the next position.
   /// @param row  its place, >= length(); nothing was stored there since
   void adopt(dim row) {

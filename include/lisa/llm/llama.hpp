@@ -73,6 +73,7 @@ struct LlamaAttention {
   /// x [items * T, hidden] -> the same. @param angles the rotary table at every row's position, [items * T, width]
   [[nodiscard]] at::Tensor forward(const at::Tensor& x, const BranchedRows& rows,
                                    const RotaryEmbedding<width>& angles) const {
+    if (rows.attend) return forward_plain(x, rows.attend, angles);
     const auto heads = [&](const at::Tensor& t) {  // [items * T, h * width] -> [items, h, T, width]
       return t.view({rows.items, rows.length, t.size(1) / width, width}).transpose(1, 2);
     };
@@ -104,6 +105,16 @@ struct LlamaAttention {
   }
 
  private:
+  /// x [rows, hidden] of plain sequences -> the same. @param angles [rows, width]
+  [[nodiscard]] at::Tensor forward_plain(const at::Tensor& x, const RowAttention& attend,
+                                         const RotaryEmbedding<width>& angles) const {
+    const auto heads = [](const at::Tensor& t) { return t.view({t.size(0), -1, width}); };  // [rows, h, width]
+    const at::Tensor c = angles.cosine.unsqueeze(1), s = angles.sine.unsqueeze(1);          // [rows, 1, width]
+    const at::Tensor q = RotaryEmbedding<width>::rotated(heads(q_proj.forward(x)), c, s);
+    const at::Tensor k = RotaryEmbedding<width>::rotated(heads(k_proj.forward(x)), c, s);
+    return o_proj.forward(attend(q, k, heads(v_proj.forward(x))).reshape({x.size(0), C.hidden}));
+  }
+
   static at::Tensor split_heads(const at::Tensor& x, dim heads) {
     return x.view({x.size(0), heads, width}).transpose(0, 1);
   }

@@ -70,6 +70,16 @@ using AnswerTrace = std::vector<std::pair<std::string, at::Tensor>>;
 /// LISA's own sentences (`answers` of text/lisa_templates.hpp), which its checkpoints were trained to say.
 [[nodiscard]] inline std::vector<std::string> likely_answers() { return {answers.begin(), answers.end()}; }
 
+/// When the encoder of an image for masks runs.
+enum class EncoderStart {
+  at_first_mask,
+  /// On a GPU from the moment when the picture is there, on a stream of its own: for images whose first answer will
+  /// surely have masks. On a CPU as `at_first_mask`, because it would hold up the answer; see
+  /// `AskOptions::masks_expected`.
+  beside,
+  at_once  ///< on a GPU as `beside`; on a CPU before anything is asked
+};
+
 /// How to answer.
 struct AskOptions {
   SamplingOptions sampling{};  ///< greedy by default
@@ -83,10 +93,10 @@ struct AskOptions {
   /// trace.
   std::vector<std::string> drafts = likely_answers();
   /// Says that the answer will surely have masks: the image encoder then works beside the language model rather than
-  /// when the first `[SEG]` is there, on a CPU beside its steps on half of the threads, on a GPU from the start on a
-  /// stream of its own. Masks are made when the text is complete, unless `on_mask` asks for them before. An answer
-  /// without masks takes longer with it. The results do not depend on it, beyond the rounding of products on fewer
-  /// threads.
+  /// when the first `[SEG]` is there, on a CPU beside its steps on half of the threads, on a GPU on a stream of its
+  /// own, with the question if not with the image already (`EncoderStart`). Masks are made when the text is complete,
+  /// unless `on_mask` asks for them before. An answer without masks takes longer with it. The results do not depend on
+  /// it, beyond the rounding of products on fewer threads.
   bool masks_expected = false;
   /// Text as soon as it is certain; false ends the answer.
   std::function<bool(std::string_view text)> on_text{};

@@ -14,6 +14,7 @@
 #include "lisa/aten/operators.hpp"
 #include "lisa/base/error.hpp"
 #include "lisa/base/stopwatch.hpp"
+#include "lisa/llm/decode_step.hpp"
 #include "lisa/llm/generate.hpp"
 #include "lisa/model/answer.hpp"
 #include "lisa/model/encoder_beside.hpp"
@@ -223,11 +224,6 @@ inline std::vector<PreparedImage*> images_to_encode(const std::vector<Question>&
   return images;
 }
 
-/// uint8 [H, W, 3], a copy.
-inline at::Tensor pixel_tensor(const Image& image) {
-  return at::tensor(at::ArrayRef<std::uint8_t>(image.pixels), at::kByte).view({image.height, image.width, 3});
-}
-
 template <ModelSpec S>
 void OpenQuestion<S>::write_trace() {
   if (mask_tensors_.empty()) trace_no_masks();
@@ -247,7 +243,7 @@ void OpenQuestion<S>::write_trace() {
   out.emplace_back("pixel_values", image.clip.pixel_values.unsqueeze(0));
   out.emplace_back("clip_features", image.visual_features.unsqueeze(0));
   out.emplace_back("projected_features", image.visual_rows.unsqueeze(0));
-  out.emplace_back("sam_resized_u8", pixel_tensor(image.sam.resized));
+  out.emplace_back("sam_resized_u8", image.sam.resized);
   out.emplace_back("sam_image", image.sam.image.unsqueeze(0));
   out.emplace_back("last_hidden_states", aten::cat(hidden_rows_, 0).unsqueeze(0));
   std::vector<std::int64_t> seg_token_index, seg_hidden_index;
@@ -282,10 +278,12 @@ void OpenQuestion<S>::write_trace() {
 /// Answers several questions together: their language-model steps share each matrix product, and every mask is decoded
 /// in the step that chooses its `[SEG]`. Each question has a cache of its own. An answer equals that of asking alone,
 /// up to the rounding of the shared products.
+/// @param steps  the language model's steps of earlier answers to single questions in the same cache; or nullptr
 /// @throws InputError when a prompt exceeds the model's context, or an option is out of range
 template <ModelSpec S>
 [[nodiscard]] std::vector<Answer> answer_questions(const Lisa<S>& model, const Tokenizer& tokenizer,
-                                                   const std::vector<Question>& questions) {
+                                                   const std::vector<Question>& questions,
+                                                   KeptDecodeStep<typename Lisa<S>::Backbone>* steps = nullptr) {
   const c10::InferenceMode no_gradients;
   std::vector<detail::OpenQuestion<S>> open;
   open.reserve(questions.size());
@@ -304,6 +302,8 @@ template <ModelSpec S>
     (void)open[i].take_mask_seconds();
     (void)watch.lap();
   };
+  observer.states_wanted =
+      std::ranges::any_of(questions, [](const Question& question) { return question.options->trace != nullptr; });
   observer.on_token = [&](std::size_t i, const GeneratedToken& token) { return open[i].on_token(token); };
   observer.on_step = [&] { encoder.make_room(); };
   observer.on_seg = [&](std::size_t i, dim index, const at::Tensor& hidden) {
@@ -311,7 +311,7 @@ template <ModelSpec S>
     encoder.pause();
     open[i].on_seg(index, hidden);
   };
-  std::vector<GeneratedAnswer> generated = generate<typename Lisa<S>::SegPolicy>(model.llm, requests, observer);
+  std::vector<GeneratedAnswer> generated = generate<typename Lisa<S>::SegPolicy>(model.llm, requests, observer, steps);
   encoder.pause();
   double decode = watch.lap();
   for (auto& question : open) {

@@ -18,9 +18,9 @@ namespace lisa {
 
 /// Memory of what a prepared image holds.
 [[nodiscard]] inline std::size_t bytes_of(const PreparedImage& image) {
-  std::size_t bytes = image.sam.resized.pixels.size() + image.clip.crop.pixels.size();
-  for (const at::Tensor& tensor : {image.sam.image, image.clip.pixel_values, image.visual_features, image.visual_rows,
-                                   image.embedding, image.encoding.tokens})
+  std::size_t bytes = image.pending_embedding ? image.pending_embedding->nbytes() : 0;
+  for (const at::Tensor& tensor : {image.sam.image, image.sam.resized, image.clip.pixel_values, image.clip.crop,
+                                   image.visual_features, image.visual_rows, image.embedding, image.encoding.tokens})
     if (tensor.defined()) bytes += tensor.nbytes();
   return bytes;
 }

@@ -131,14 +131,20 @@ class Lisa {
     if constexpr (requires { mask_decoder.prepare(positional); }) mask_decoder.prepare(positional);
   }
 
-  /// `x` in the dtype and on the device of a module's parameters; unchanged for a module without any.
+  /// Dtype and device of what a module takes: those of its parameters, or those of `x` for a module without any.
   template <class M>
-  [[nodiscard]] static at::Tensor as_input_of(const M& module, const at::Tensor& x) {
+  [[nodiscard]] static at::TensorOptions options_of_input(const M& module, const at::TensorOptions& x) {
     at::Tensor first;
     visit_parameters(module, "", [&](const std::string&, const at::Tensor& value, const Shape&) {
       if (!first.defined()) first = value;
     });
-    return first.defined() ? x.to(first.options()) : x;
+    return first.defined() ? first.options() : x;
+  }
+
+  /// `x` in the dtype and on the device of a module's parameters; unchanged for a module without any.
+  template <class M>
+  [[nodiscard]] static at::Tensor as_input_of(const M& module, const at::Tensor& x) {
+    return x.to(options_of_input(module, x.options()));
   }
 
   /// Visits every part: `visit(Part, module, prefix)` with the prefix of its names in a LISA checkpoint. The vision

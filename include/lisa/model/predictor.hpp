@@ -14,6 +14,7 @@
 #include "lisa/base/error.hpp"
 #include "lisa/image/image.hpp"
 #include "lisa/image/pixel_hash.hpp"
+#include "lisa/llm/decode_step.hpp"
 #include "lisa/model/answer.hpp"
 #include "lisa/model/answer_questions.hpp"
 #include "lisa/model/feature_folder.hpp"
@@ -52,10 +53,10 @@ class Predictor {
   /// @throws IoError when the folder cannot be made
   void keep_images(std::size_t bytes, const std::filesystem::path& folder = {});
 
-  /// Takes an image and starts a new conversation about it. Runs the vision tower; the image encoder runs at the first
-  /// mask, or now when `masks_now`. An image that cannot be used leaves the predictor as it was.
+  /// Takes an image and starts a new conversation about it. Runs the vision tower; `start` says when the image encoder
+  /// runs. An image that cannot be used leaves the predictor as it was.
   /// @throws InputError for an image without pixels or of an extreme aspect ratio
-  void set_image(const Image& image, bool masks_now = false);
+  void set_image(const Image& image, EncoderStart start = EncoderStart::at_first_mask);
 
   [[nodiscard]] bool has_image() const noexcept { return image_.image != nullptr; }
 
@@ -99,7 +100,7 @@ class Predictor {
 
  private:
   /// Makes an image the present one, from the memory, from the folder's features or from its pixels.
-  void change_image(const Image& image, const PixelHash& picture, StageTimes& times);
+  void change_image(const Image& image, const PixelHash& picture, EncoderStart start, StageTimes& times);
 
   /// Puts the present image into the memory, with its keys and values where these fit as well.
   void put_away_image();
@@ -138,6 +139,7 @@ class Predictor {
   const LoadedModel<S>* model_;
   ConversationTemplate style_;
   PromptCache cache_;
+  KeptDecodeStep<typename Lisa<S>::Backbone> steps_;  ///< in `cache_`
   Conversation conversation_;
   std::vector<std::int64_t> history_;  ///< ids of the conversation so far, empty before its first answer
   SeenImage image_;                    ///< the present one; its prompt is `cache_`
@@ -158,12 +160,14 @@ void Predictor<S>::keep_images(std::size_t bytes, const std::filesystem::path& f
 }
 
 template <ModelSpec S>
-void Predictor<S>::set_image(const Image& image, bool masks_now) {
+void Predictor<S>::set_image(const Image& image, EncoderStart start) {
   StageTimes times;
   const bool known_by_pixels = memory_.limit() > 0 || folder_.has_value();
   const PixelHash picture = known_by_pixels ? pixel_hash(image) : PixelHash{};
-  if (!known_by_pixels || !has_image() || image_.picture != picture) change_image(image, picture, times);
-  if (masks_now) ensure_embedding(model_->model, *image_.image, times);
+  if (!known_by_pixels || !has_image() || image_.picture != picture) change_image(image, picture, start, times);
+  // What a stream is at work on, the first mask takes from there.
+  if (start == EncoderStart::at_once && !image_.image->pending_embedding)
+    ensure_embedding(model_->model, *image_.image, times);
   image_times_ = times;
   reset();
 }
@@ -180,9 +184,9 @@ Answer Predictor<S>::ask(std::string_view question, const AskOptions& options) {
     const auto more = model_->tokenizer.encode_continuation(conversation_.continuation(question));
     ids.insert(ids.end(), more.begin(), more.end());
   }
-  Answer answer = std::move(
-      answer_questions<S>(model_->model, model_->tokenizer, {question_about(ids, history_.size(), cache_, options)})
-          .front());
+  Answer answer = std::move(answer_questions<S>(model_->model, model_->tokenizer,
+                                                {question_about(ids, history_.size(), cache_, options)}, &steps_)
+                                .front());
   store_features();
   next.add_assistant(without_placeholders(answer.text));
   remember(answer);
@@ -223,13 +227,13 @@ std::vector<Answer> Predictor<S>::answer_prompts(std::vector<std::vector<std::in
 }
 
 template <ModelSpec S>
-void Predictor<S>::change_image(const Image& image, const PixelHash& picture, StageTimes& times) {
+void Predictor<S>::change_image(const Image& image, const PixelHash& picture, EncoderStart start, StageTimes& times) {
   std::optional<SeenImage> next = memory_.take(picture);
   if (!next) {
     const ImageFeatures known = folder_ ? folder_->find(picture) : ImageFeatures{};
     next = SeenImage{.picture = picture,
                      .image = std::make_unique<PreparedImage>(prepare_image(
-                         model_->model, image, model_->sam_preprocess, model_->clip_preprocess, times, known)),
+                         model_->model, image, model_->sam_preprocess, model_->clip_preprocess, times, known, start)),
                      .serial = last_serial_ + 1,
                      .stored_features = count_of(known)};
     ++last_serial_;

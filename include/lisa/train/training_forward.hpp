@@ -17,6 +17,7 @@
 #include "lisa/base/error.hpp"
 #include "lisa/model/lisa_model.hpp"
 #include "lisa/sam/upsample.hpp"
+#include "lisa/train/causal_row_attention.hpp"
 #include "lisa/train/losses.hpp"
 #include "lisa/train/training_batch.hpp"
 #include "lisa/train/training_rows.hpp"
@@ -163,6 +164,7 @@ template <ModelSpec S>
 
   TrainingOutput output;
   output.rows = training_rows(batch, Model::visual_tokens, Model::SegPolicy::offset, visual.options());
+  output.rows.rows.attend = causal_row_attention(output.rows.rows, S::llm);
   const TrainingRows& rows = output.rows;
   const at::Tensor x =
       model.llm.embed(rows.ids).index_copy(0, rows.image_rows, visual.flatten(0, 1));  // [items * T, hidden]

@@ -6,10 +6,12 @@
 
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "causal_attention_kernels.hpp"
 #include "launch.hpp"
 #include "lisa/gpu/causal_attention.hpp"
+#include "reference_attention_kernels.hpp"
 #include "tensor_memory.hpp"
 #include "tests/support/random_parameters.hpp"
 #include "tests/support/rounding_bounds.hpp"
@@ -42,6 +44,16 @@ struct Case {
 };
 
 template <class Element, int head_dim>
+simt::Report launch(simt::Memory& memory, const cuda::CausalAttentionArguments<Element>& arguments) {
+  if constexpr (std::is_same_v<Element, float>)
+    return simt::launch(memory, cuda::reference_causal_attention_geometry(arguments), simt::reference_causal_attention,
+                        arguments);
+  else
+    return simt::launch(memory, cuda::causal_attention_geometry(arguments), simt::causal_attention<Element, head_dim>,
+                        arguments);
+}
+
+template <class Element, int head_dim>
 void check(const Case& c) {
   CAPTURE(c.queries);
   CAPTURE(c.keys);
@@ -59,9 +71,8 @@ void check(const Case& c) {
       .sequence = simt::in_memory(memory, gpu::causal_sequence(c.queries, c.keys, key.options()), "sequence"),
       .out = simt::output_tensor<Element>(memory, {c.queries, c.heads, head_dim}, "out").transpose(0, 1)};
   const auto arguments = gpu::causal_attention_arguments<Element>(tensors);
-  REQUIRE(cuda::causal_attention_refusal(arguments) == nullptr);
-  const simt::Report report = simt::launch(memory, cuda::causal_attention_geometry(arguments),
-                                           simt::causal_attention<Element, head_dim>, arguments);
+  REQUIRE(gpu::detail::sequence_attention_refusal(arguments) == nullptr);
+  const simt::Report report = launch<Element, head_dim>(memory, arguments);
   REQUIRE_MESSAGE(report.clean(), report.text());
   CHECK(memory.unwritten_bytes(arguments.out) == 0);
   const auto wide = [](const at::Tensor& t) { return t.to(at::kDouble); };
@@ -77,6 +88,12 @@ TEST_CASE("a prompt's attention is that of ATen, over a projection's rows and ov
   check<Fp16, 64>({3, 3, 66, 131, Layout::cache});
   check<Bf16, 64>({4, 2, 1, 64, Layout::cache});
   check<Fp16, 64>({1, 1, 1, 1, Layout::projection});
+}
+
+TEST_CASE("in fp32 it is that of the reference kernel, for heads of any width up to 128") {
+  check<float, 64>({2, 2, 33, 33, Layout::projection});
+  check<float, 128>({4, 2, 5, 70, Layout::cache});
+  check<float, 48>({3, 1, 1, 9, Layout::cache});
 }
 
 TEST_CASE("a sequence's rows lie as the kernel reads them") {

@@ -47,21 +47,32 @@ at::Tensor run_columns(simt::Memory& memory, const at::Tensor& pixels, gpu::Pict
   return resized;
 }
 
+/// What the second kernel writes.
+struct Written {
+  at::Tensor planes;   // [3, side, side]
+  at::Tensor resized;  // uint8 [height, width, 3]
+};
+
 template <class Element>
-at::Tensor run(const at::Tensor& pixels, gpu::PictureTables tables) {
+Written run(const at::Tensor& pixels, gpu::PictureTables tables) {
   simt::Memory of_columns, memory;
   // What the first launch wrote is no input of the second one's memory, as between launches of one stream.
   const at::Tensor rows = simt::in_memory(memory, run_columns(of_columns, pixels, tables), "rows");
   tables.rows = in_memory(memory, tables.rows);
   tables.levels = simt::in_memory(memory, tables.levels, "levels");
   const at::Tensor planes = simt::output_tensor<Element>(memory, {3, tables.side, tables.side}, "planes");
-  const auto arguments = gpu::image_planes_arguments<Element>(rows, tables, planes);
+  const dim height = tables.rows.first.size(0);
+  const at::Tensor resized =
+      at::from_blob(memory.output<std::uint8_t>(static_cast<std::size_t>(height * tables.width * 3), "8-bit stage"),
+                    {height, tables.width, 3}, at::kByte);
+  const auto arguments = gpu::image_planes_arguments<Element>(rows, tables, planes, resized);
   REQUIRE(cuda::image_planes_refusal(arguments) == nullptr);
   const simt::Report report =
       simt::launch(memory, cuda::image_planes_geometry(arguments), simt::image_planes<Element>, arguments);
   REQUIRE_MESSAGE(report.clean(), report.text());
   CHECK(memory.unwritten_bytes(arguments.planes) == 0);
-  return planes.clone();
+  CHECK(memory.unwritten_bytes(arguments.resized) == 0);
+  return {planes.clone(), resized.clone()};
 }
 
 template <class Element>
@@ -72,9 +83,15 @@ void check_sam(dim height, dim width, int side) {
   const at::Tensor pixels = make_pixels(height, width);
   const ImageSize size = lisa::detail::picture_size(pixels);
   const auto tables = lisa::detail::picture_tables(size, sam_region(size, config), level_table(config), side, at::kCPU);
-  const at::Tensor expected = preprocess_sam(lisa::detail::image_of(pixels, size), config).image;
-  CHECK(run<Element>(pixels, tables).equal(expected.to(dtype_of<Element>)));
-  CHECK(sam_planes(pixels, config, dtype_of<Element>).equal(expected.to(dtype_of<Element>)));
+  const SamInput expected = preprocess_sam(lisa::detail::image_of(pixels, size), config);
+  const Written written = run<Element>(pixels, tables);
+  CHECK(written.planes.equal(expected.image.to(dtype_of<Element>)));
+  CHECK(written.resized.equal(expected.resized));
+  const SamInput found = preprocess_sam(pixels, config, dtype_of<Element>);
+  CHECK(found.image.equal(written.planes));
+  CHECK(found.resized.equal(expected.resized));
+  CHECK(found.original_size == expected.original_size);
+  CHECK(found.resized_size == expected.resized_size);
 }
 
 template <class Element>
@@ -86,9 +103,13 @@ void check_clip(dim height, dim width, int edge, int crop) {
   const ImageSize size = lisa::detail::picture_size(pixels);
   const auto tables =
       lisa::detail::picture_tables(size, clip_region(size, config), level_table(config), crop, at::kCPU);
-  const at::Tensor expected = preprocess_clip(lisa::detail::image_of(pixels, size), config).pixel_values;
-  CHECK(run<Element>(pixels, tables).equal(expected.to(dtype_of<Element>)));
-  CHECK(clip_planes(pixels, config, dtype_of<Element>).equal(expected.to(dtype_of<Element>)));
+  const ClipInput expected = preprocess_clip(lisa::detail::image_of(pixels, size), config);
+  const Written written = run<Element>(pixels, tables);
+  CHECK(written.planes.equal(expected.pixel_values.to(dtype_of<Element>)));
+  CHECK(written.resized.equal(expected.crop));
+  const ClipInput found = preprocess_clip(pixels, config, dtype_of<Element>);
+  CHECK(found.pixel_values.equal(written.planes));
+  CHECK(found.crop.equal(expected.crop));
 }
 
 TEST_CASE("SAM's planes of a tensor of pixels are those of the image, to the bit") {
@@ -102,6 +123,17 @@ TEST_CASE("CLIP's planes of a tensor of pixels are those of the image, to the bi
   check_clip<float>(61, 40, 17, 17);
   check_clip<Bf16>(23, 37, 40, 32);
   check_clip<Fp16>(33, 24, 24, 21);  // its width is kept, and columns are cut
+}
+
+TEST_CASE("a picture goes where kernels preprocess it, and nowhere else") {
+  const Image image = lisa::detail::image_of(make_pixels(5, 7), {5, 7});
+  CHECK(lisa::detail::pixels_on(image, at::kCPU).equal(pixel_tensor(image)));
+  CHECK_FALSE(pixels_for_kernels(image, at::kCPU, {.linked = true, .enabled = true}).has_value());
+  const c10::Device gpu(c10::DeviceType::CUDA, 0);
+  CHECK_FALSE(pixels_for_kernels(image, gpu, {.linked = false, .enabled = true}).has_value());
+  CHECK_FALSE(pixels_for_kernels(image, gpu, {.linked = true, .enabled = false}).has_value());
+  CHECK(gpu::picture_kernels_apply(gpu, {.linked = true, .enabled = true}));
+  CHECK_THROWS_AS(static_cast<void>(pixels_for_kernels(Image{}, at::kCPU)), InputError);
 }
 
 TEST_CASE("what are no pixels is refused in words") {

@@ -19,7 +19,9 @@ constexpr at::ScalarType dtype_of = std::is_same_v<Element, float>              
                                     : std::is_same_v<Element, lisa::cuda::Bf16> ? at::kBFloat16
                                                                                 : at::kHalf;
 template <class Element>
-constexpr double unit_roundoff = std::is_same_v<Element, lisa::cuda::Bf16> ? 0x1p-8 : 0x1p-11;
+constexpr double unit_roundoff = std::is_same_v<Element, float>              ? 0x1p-24
+                                 : std::is_same_v<Element, lisa::cuda::Bf16> ? 0x1p-8
+                                                                             : 0x1p-11;
 
 /// The emulator's copy of a tensor, with its strides: what kernels may read.
 inline at::Tensor in_memory(Memory& memory, const at::Tensor& tensor, const char* name) {
