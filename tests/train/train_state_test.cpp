@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -144,6 +145,28 @@ TEST_CASE("the newest states and the best one stay, older ones go") {
   CHECK(newest->state.step == 40);
   CHECK(newest->passed_over.empty());
   CHECK(!lisa::read_newest_train_state(folder / "nothing"));
+}
+
+TEST_CASE("a clock that goes backwards changes nothing: the newest state has the most steps") {
+  const TempDir folder;
+  const auto now = fs::file_time_type::clock::now();
+  TrainStateStore store(folder.path(), {.last = 2, .best = true});
+  for (const int step : {1, 2, 3, 4, 5}) {
+    TrainState state = sample_state(step);
+    state.score = step == 3 ? 0.9 : 0.5;
+    const fs::path saved = store.save(state);
+    // Each was written a day before the one that came before it.
+    const auto time = now - std::chrono::hours(24 * step);
+    for (const fs::directory_entry& entry : fs::directory_iterator(saved)) fs::last_write_time(entry.path(), time);
+    fs::last_write_time(saved, time);
+  }
+  CHECK(names_in(folder.path()) == std::vector<std::string>{"step-00000003", "step-00000004", "step-00000005"});
+  CHECK(fs::last_write_time(folder / "step-00000005") < fs::last_write_time(folder / "step-00000003"));
+  const auto newest = lisa::read_newest_train_state(folder.path());
+  REQUIRE(newest);
+  CHECK(newest->state.step == 5);
+  CHECK(newest->passed_over.empty());
+  CHECK(lisa::read_best_train_state(folder.path())->step == 3);
 }
 
 TEST_CASE("a state that is loaded stays as it was when later saves remove its files") {

@@ -1,10 +1,14 @@
 // Whole runs among several processes.
+#include <ATen/ops/equal.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <sstream>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lisa/train/training_run.hpp"
@@ -28,7 +32,7 @@ namespace {
 
 /// A run whose steps take four images, whatever the number of processes. What adapters drop depends on the process, so
 /// none train here.
-TrainingOutcome train(ProcessGroup& group, const std::filesystem::path& folder, bool sharded) {
+TrainingOutcome train_everything(ProcessGroup& group, const std::filesystem::path& folder, bool sharded) {
   TrainingRunOptions options = run_options(folder);
   options.trainer.parts = everything;
   options.trainer.sharded_states = sharded;
@@ -37,6 +41,19 @@ TrainingOutcome train(ProcessGroup& group, const std::filesystem::path& folder, 
   const auto loaded = run_model();
   if (group.rank() == 1) loaded->model.llm.lm_head.weight.add_(1);  // what trains begins as on rank 0
   const DataSet validation = corner_data(5);
+  return run_training(*loaded, shuffled(corner_data(10), 3), &validation, options, group);
+}
+
+/// A run of the paper's parts with adapters that drop, whose optimiser states are spread over the processes.
+/// @param stop_after steps after which rank 1 alone asks to stop; 0: it does not
+TrainingOutcome train_in_pieces(ProcessGroup& group, const std::filesystem::path& folder, int stop_after) {
+  TrainingRunOptions options = run_options(folder);
+  options.trainer.sharded_states = true;
+  options.batch = 1;
+  int asked = 0;
+  if (stop_after > 0 && group.rank() == 1) options.stop = [&] { return asked++ == stop_after; };
+  const auto loaded = run_model();
+  const DataSet validation = corner_data(4);
   return run_training(*loaded, shuffled(corner_data(10), 3), &validation, options, group);
 }
 
@@ -69,7 +86,7 @@ TEST_CASE("a run of two processes takes the steps of one process with twice the 
   if (const auto folder = variable("TEST_FOLDER"))
     run_role([&](ProcessGroup& group) {
       for (const bool sharded : {false, true}) {
-        train(group, std::filesystem::path(*folder) / (sharded ? "sharded" : "whole"), sharded);
+        train_everything(group, std::filesystem::path(*folder) / (sharded ? "sharded" : "whole"), sharded);
         group.barrier();
       }
     });
@@ -82,7 +99,7 @@ TEST_CASE("a run of two processes takes the steps of one process with twice the 
     CHECK_MESSAGE(ended_well, process.output());
   }
   SingleProcess single;
-  train(single, folder / "single", false);
+  train_everything(single, folder / "single", false);
   const std::vector<double> losses = logged(folder / "single", "loss");
   REQUIRE(losses.size() == 6);
   for (const char* const run : {"whole", "sharded"}) {
@@ -97,4 +114,47 @@ TEST_CASE("a run of two processes takes the steps of one process with twice the 
     CHECK(difference(folder / "single", folder / run, "first_moment") < 2e-3);
   }
   CHECK(difference(folder / "whole", folder / "sharded", "weights") == 0);
+}
+
+TEST_CASE("two processes that stop and start again go on bit for bit where their spread states were") {
+  const std::string name = "two processes that stop and start again go on bit for bit where their spread states were";
+  if (const auto folder = variable("TEST_FOLDER"))
+    run_role([&](ProcessGroup& group) {
+      const int stop_after = std::stoi(*variable("TEST_STOP"));
+      const TrainingOutcome outcome = train_in_pieces(group, *folder + *variable("TEST_RUN"), stop_after);
+      if (outcome.finished != (outcome.steps == 6)) throw std::runtime_error("ended at another step");
+      if (stop_after > 0 && outcome.finished) throw std::runtime_error("did not stop");
+    });
+  const TempDir folder;
+  // New processes each time; a run of six steps that stops after one and after four of them: between states and at one.
+  for (const auto& [run, stop_after] : {std::pair{"/whole", 0}, {"/pieces", 1}, {"/pieces", 3}, {"/pieces", 0}}) {
+    CAPTURE(run);
+    CAPTURE(stop_after);
+    std::vector<ChildProcess> processes = start(name, 2, free_port(), folder, [&](int) {
+      return Environment{{"TEST_RUN", run}, {"TEST_STOP", std::to_string(stop_after)}};
+    });
+    for (ChildProcess& process : processes) {
+      const bool ended_well = process.wait(end_of_patience) == 0;
+      REQUIRE_MESSAGE(ended_well, process.output());
+    }
+  }
+  const std::vector<double> sums = logged(folder / "whole", "state_crc32c");
+  REQUIRE(sums.size() == 6);
+  CHECK(logged(folder / "pieces", "state_crc32c") == sums);  // of weights and moments after every step
+  for (const char* const field : {"loss", "val_giou"})
+    CHECK(logged(folder / "pieces", field) == logged(folder / "whole", field));
+  const auto whole = read_newest_train_state(folder / "whole/states");
+  const auto pieces = read_newest_train_state(folder / "pieces/states");
+  REQUIRE(whole->state.tensors.size() == pieces->state.tensors.size());
+  for (const auto& [group, tensors] : whole->state.tensors) {
+    CAPTURE(group);
+    const NamedTensors& others = pieces->state.tensors.at(group);
+    REQUIRE(tensors.size() == others.size());
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      CAPTURE(tensors[i].first);
+      CHECK(tensors[i].first == others[i].first);
+      CHECK(at::equal(tensors[i].second, others[i].second));
+    }
+  }
+  CHECK(whole->state.tensors.at("second_moment").size() == whole->state.tensors.at("weights").size());
 }

@@ -21,6 +21,7 @@
 
 #include "lisa/base/error.hpp"
 #include "lisa/files/mapped_file.hpp"
+#include "lisa/files/writable_folder.hpp"
 #include "lisa/train/retention.hpp"
 #include "lisa/train/train_state.hpp"
 #include "lisa/train/train_state_files.hpp"
@@ -164,7 +165,7 @@ class TrainStateStore {
       : folder_(std::move(folder)), retention_(retention) {
     if (retention_.last < 1)
       throw InputError("states to keep", found_expected(std::to_string(retention_.last), "at least 1"));
-    make_folder();
+    make_writable_folder(folder_);
     lock();
     clear_left_overs();
   }
@@ -192,15 +193,6 @@ class TrainStateStore {
   }
 
  private:
-  void make_folder() {
-    std::error_code error;
-    std::filesystem::create_directories(folder_, error);
-    struct stat status{};
-    if (::stat(folder_.c_str(), &status) == 0 && !S_ISDIR(status.st_mode))
-      throw IoError(shown_path(folder_), "", found_expected(file_type_name(status.st_mode), "a folder or a new name"));
-    if (error) throw IoError(shown_path(folder_), "creating the folder", error.message());
-  }
-
   void lock() {
     const std::filesystem::path path = folder_ / ".lock";
     lock_ = FileDescriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW, 0666));
