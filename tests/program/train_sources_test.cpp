@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -94,8 +95,9 @@ TrainedRun train(const fs::path& folder, const fs::path& data, double rate, int 
   for (std::string line; std::getline(lines, line);)
     if (const Json entry = parse_json(line, "log"); entry.contains("loss")) trained.losses.push_back(entry.at("loss"));
   REQUIRE(trained.losses.size() == static_cast<std::size_t>(steps));
-  for (auto& [name, tensor] : read_newest_train_state(folder / "states")->state.tensors.at("weights"))
-    trained.weights[name] = tensor;
+  const std::optional<NewestState> newest = read_newest_train_state(folder / "states");
+  REQUIRE(newest.has_value());
+  for (const auto& [name, tensor] : newest->state.tensors.at("weights")) trained.weights[name] = tensor;
   return trained;
 }
 
