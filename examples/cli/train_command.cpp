@@ -30,6 +30,7 @@
 #include "lisa/train/product_precision.hpp"
 #include "model_options.hpp"
 #include "process_group.hpp"
+#include "staged_folder.hpp"
 #include "terminal.hpp"
 #include "train_data.hpp"
 #include "training_job.hpp"
@@ -99,6 +100,15 @@ Value named(const std::string& option, const std::string& name,
   throw InputError(option, found_expected(quoted(name), "one of " + all));
 }
 
+/// Everything that first values come from, for a run that goes on to have in common with the one before.
+std::string source_of(const ModelOptions& model) {
+  std::string source = model.model;
+  for (const auto& [name, folder] : {std::pair{"vision tower", &model.vision_tower}, std::pair{"SAM", &model.sam},
+                                     std::pair{"adapter", &model.adapter}})
+    if (!folder->empty()) source += ", " + std::string(name) + " " + *folder;
+  return source;
+}
+
 /// What the options say about steps, in the library's words.
 TrainingRunOptions run_options(const TrainOptions& options) {
   TrainingRunOptions run = options.run;
@@ -123,7 +133,7 @@ TrainingRunOptions run_options(const TrainOptions& options) {
   run.style = conversation_template(options.model.conversation);
   run.facts = {{"train", options.parts},
                {"dtype", options.model.dtype},
-               {"model", options.model.model},
+               {"model", source_of(options.model)},
                {"from_scratch", options.from_scratch},
                {"batch", run.batch},
                {"accumulation", run.accumulation},
@@ -284,6 +294,9 @@ void train(TrainOptions options) {
   job.source = std::move(data.source);
   job.validation = data.validation ? &*data.validation : nullptr;
   job.model = options.model.model;
+  // The checkpoint is written last: whether it can be must be known before the work, and before a large model is read.
+  std::error_code unreachable;
+  if (first && !std::filesystem::exists(job.checkpoint, unreachable)) StagedFolder{job.checkpoint};
   if (options.from_scratch) {
     const std::filesystem::path start = std::filesystem::path(options.output) / "start";
     if (first) write_untrained_folder(start, spec.configs);

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "lisa/checkpoint/save.hpp"
+#include "tests/model/golden_adapter.hpp"
 #include "tests/model/golden_spec.hpp"
-#include "tests/support/random_parameters.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/support/tensor_compare.hpp"
 // After libtorch, whose logging defines CHECK.
@@ -82,24 +82,6 @@ void edit(const fs::path& file, const std::string& from, const std::string& to) 
   const std::size_t at = text.find(from);
   REQUIRE(at != std::string::npos);
   write_text(file, text.replace(at, from.size(), to));
-}
-
-/// PEFT's folder for GoldenSpec's adapters, with random matrices.
-void write_adapter(const fs::path& folder, double alpha, const std::string& infix = "") {
-  fs::create_directories(folder);
-  write_text(folder / "adapter_config.json",
-             R"({"peft_type": "LORA", "r": 8, "lora_alpha": )" + std::to_string(alpha) +
-                 R"(, "lora_dropout": 0.05, "bias": "none", "target_modules": ["q_proj", "v_proj"]})");
-  NamedTensors tensors;
-  std::uint64_t seed = 1;
-  for (dim layer = 0; layer < GoldenSpec::llm.layers; ++layer)
-    for (const char* projection : {"q_proj", "v_proj"}) {
-      const std::string name =
-          "base_model.model.model.layers." + std::to_string(layer) + ".self_attn." + projection + ".lora_";
-      tensors.emplace_back(name + "A" + infix + ".weight", random_tensor({8, 64}, seed++).mul(0.1));
-      tensors.emplace_back(name + "B" + infix + ".weight", random_tensor({64, 8}, seed++).mul(0.1));
-    }
-  write_safetensors(folder / "adapter_model.safetensors", tensors);
 }
 
 }  // namespace
@@ -334,8 +316,8 @@ TEST_CASE("names that PEFT has wrapped are understood") {
 
 TEST_CASE("an adapter gives the same beside the weights as folded into them") {
   const TempDir folder;
-  write_adapter(folder / "adapter", 16);
-  write_adapter(folder / "default", 16, ".default");
+  write_golden_adapter(folder / "adapter", 16);
+  write_golden_adapter(folder / "default", 16, ".default");
   const auto logits = [&](const char* adapter, bool merge) {
     LoadOptions options = golden_options();
     if (adapter != nullptr) options.adapter = (folder / adapter).string();
@@ -354,13 +336,13 @@ TEST_CASE("an adapter gives the same beside the weights as folded into them") {
 TEST_CASE("an adapter of another rank, alpha or set of projections is refused") {
   const TempDir folder;
   LoadOptions options = golden_options();
-  write_adapter(folder / "alpha", 32);
+  write_golden_adapter(folder / "alpha", 32);
   options.adapter = (folder / "alpha").string();
   const std::string alpha = error_of<MismatchError>(golden_checkpoint, options);
   CHECK(contains(alpha, "adapter_config.json"));
   CHECK(contains(alpha, "lora_alpha: found 32"));
 
-  write_adapter(folder / "k", 16);
+  write_golden_adapter(folder / "k", 16);
   options.adapter = (folder / "k").string();
   NamedTensors tensors;
   for (const auto& [name, entry] : read_archive(folder / "k").tensors)

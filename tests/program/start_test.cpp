@@ -5,10 +5,8 @@
 #include <map>
 #include <string>
 
-#include "lisa/checkpoint/archive.hpp"
-#include "lisa/checkpoint/save.hpp"
-#include "lisa/files/json.hpp"
 #include "tests/model/golden_spec.hpp"
+#include "tests/program/base_weights.hpp"
 #include "tests/support/run_program.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -18,38 +16,11 @@
 using namespace lisa;
 using namespace lisa::test;
 
-namespace {
-
 namespace fs = std::filesystem;
-
-/// The recorded checkpoint taken apart: a LLaVA that has never heard of [SEG], and SAM's own file.
-void write_base(const fs::path& folder) {
-  const TensorArchive whole = read_archive(golden_checkpoint);
-  const std::string sam_prefix = "model.visual_model.";
-  NamedTensors llava, sam;
-  for (const auto& [name, tensor] : whole.tensors) {
-    if (name.starts_with(sam_prefix))
-      sam.emplace_back(name.substr(sam_prefix.size()), tensor.value);
-    else if (name == "model.embed_tokens.weight" || name == "lm_head.weight")
-      llava.emplace_back(name, tensor.value.narrow(0, 0, tensor.value.size(0) - 1));  // [SEG] has the last row
-    else if (!name.starts_with("model.text_hidden_fcs."))
-      llava.emplace_back(name, tensor.value);
-  }
-  fs::create_directory(folder / "llava");
-  for (const auto& entry : fs::directory_iterator(golden_checkpoint))
-    if (entry.path().extension() != ".bin") fs::copy_file(entry.path(), folder / "llava" / entry.path().filename());
-  Json added = read_json(folder / "llava" / "added_tokens.json");
-  added.erase("[SEG]");
-  write_text(folder / "llava" / "added_tokens.json", added.dump());
-  write_torch_file(folder / "llava" / "pytorch_model.bin", llava);
-  write_torch_file(folder / "sam.pth", sam);
-}
-
-}  // namespace
 
 TEST_CASE("base weights become a checkpoint with [SEG], a fresh projection for it, and everything else as it was") {
   const TempDir folder;
-  write_base(folder.path());
+  write_base_weights(folder.path());
   const ProgramRun run = run_program(
       LISA_PROGRAM, {"start", "--llava", folder / "llava", "--sam", folder / "sam.pth", "--output", folder / "start"});
   REQUIRE_MESSAGE(run.exit_code == 0, run.err);
@@ -81,7 +52,7 @@ TEST_CASE("base weights become a checkpoint with [SEG], a fresh projection for i
 
 TEST_CASE("base weights that lack a part are refused by name, and nothing is written") {
   const TempDir folder;
-  write_base(folder.path());
+  write_base_weights(folder.path());
   const ProgramRun run = run_program(LISA_PROGRAM, {"start", "--llava", folder / "sam.pth", "--sam", folder / "sam.pth",
                                                     "--output", folder / "start"});
   CHECK(run.exit_code != 0);

@@ -1,14 +1,22 @@
 // `lisa train` of the program built for lisa-tiny: runs, refusals, the plan.
 
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <map>
+#include <memory>
 #include <numeric>
+#include <optional>
 #include <sstream>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "lisa/files/json.hpp"
+#include "tests/support/free_port.hpp"
 #include "tests/support/run_program.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -16,9 +24,11 @@
 #include <doctest/doctest.h>
 
 using namespace lisa;
+using lisa::test::free_port;
 using lisa::test::ProgramRun;
 using lisa::test::read_text;
 using lisa::test::run_program;
+using lisa::test::RunningProgram;
 using lisa::test::TempDir;
 using lisa::test::write_text;
 
@@ -55,7 +65,8 @@ PlannedPart planned(const std::string& plan, const std::string& part) {
   return {};
 }
 
-std::vector<std::string> scratch_run(const std::string& folder, const std::vector<std::string>& more = {}) {
+std::vector<std::string> scratch_run(const std::string& folder, const std::vector<std::string>& more = {},
+                                     int steps = 4) {
   std::vector<std::string> arguments{"--from-scratch",
                                      "--spec",
                                      "lisa-tiny",
@@ -64,7 +75,7 @@ std::vector<std::string> scratch_run(const std::string& folder, const std::vecto
                                      "--tabletop",
                                      "pretraining",
                                      "--steps",
-                                     "4",
+                                     std::to_string(steps),
                                      "--batch",
                                      "1",
                                      "--accumulation",
@@ -80,6 +91,43 @@ std::vector<std::string> scratch_run(const std::string& folder, const std::vecto
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
+
+/// The lines of a run's log.
+std::vector<Json> log_of(const std::string& folder) {
+  std::vector<Json> entries;
+  std::istringstream lines(read_text(folder + "/log.jsonl"));
+  for (std::string line; std::getline(lines, line);) entries.push_back(parse_json(line, "log"));
+  return entries;
+}
+
+/// Checksums of weights and moments after each step.
+std::map<std::int64_t, std::uint64_t> state_sums(const std::string& folder) {
+  std::map<std::int64_t, std::uint64_t> sums;
+  for (const Json& entry : log_of(folder))
+    if (entry.contains("state_crc32c")) sums[entry.at("step")] = entry.at("state_crc32c");
+  return sums;
+}
+
+/// The processes of a run from scratch; they meet at a free port.
+std::vector<std::unique_ptr<RunningProgram>> start_two(const std::string& folder, const std::vector<std::string>& more,
+                                                       int steps) {
+  const std::string port = free_port();
+  std::vector<std::unique_ptr<RunningProgram>> processes;
+  for (int rank = 0; rank < 2; ++rank) {
+    std::vector<std::string> arguments{"RANK=" + std::to_string(rank),
+                                       "WORLD_SIZE=2",
+                                       "MASTER_ADDR=127.0.0.1",
+                                       "MASTER_PORT=" + port,
+                                       "OMP_NUM_THREADS=1",
+                                       LISA_TINY_PROGRAM,
+                                       "train"};
+    for (const std::string& argument : scratch_run(folder, more, steps)) arguments.push_back(argument);
+    processes.push_back(std::make_unique<RunningProgram>("/usr/bin/env", arguments));
+  }
+  return processes;
+}
+
+constexpr double end_of_patience = 120;  // seconds in which a process must have ended, whatever the machine's load
 
 }  // namespace
 
@@ -169,6 +217,24 @@ TEST_CASE("what cannot be trained is refused in one line, and nothing is left be
   }
 }
 
+TEST_CASE("a run or checkpoint that cannot be written is refused by name before anything is trained") {
+  // Where even the superuser can make nothing.
+  const TempDir folder;
+  write_text(folder / "file", "");
+  for (const std::string& place : {std::string("/proc"), (folder / "file").string()}) {
+    const ProgramRun run = train(scratch_run(place + "/run"));
+    CHECK(run.exit_code == 3);
+    CHECK_MESSAGE(run.err.find("error: " + place + "/run: creating the folder: ") == 0, run.err);
+    CHECK(std::count(run.err.begin(), run.err.end(), '\n') == 1);
+    CHECK(run.out.empty());
+    const ProgramRun elsewhere = train(scratch_run(folder / "run", {"--checkpoint", place + "/models/new"}));
+    CHECK(elsewhere.exit_code == 3);
+    CHECK_MESSAGE(elsewhere.err.find("error: " + place + "/models: creating the folder: ") == 0, elsewhere.err);
+    CHECK(elsewhere.out.empty());
+    CHECK(!fs::exists(folder / "run"));
+  }
+}
+
 TEST_CASE("a plan says what a run would hold without running it") {
   const TempDir folder;
   const ProgramRun run = train({"--plan", "--spec", "lisa-tiny", "--train", "everything", "--output", folder / "run"});
@@ -207,30 +273,48 @@ TEST_CASE("LISA-7B plans within 24 GB on eight GPUs and on one, and a cache leav
 TEST_CASE("two processes share a run and leave one log and one checkpoint") {
   const TempDir folder;
   const std::string output = folder / "run";
-  std::vector<ProgramRun> runs(2);
-  {
-    std::vector<std::jthread> processes;
-    for (int rank = 0; rank < 2; ++rank)
-      processes.emplace_back([&, rank] {
-        std::vector<std::string> arguments{"RANK=" + std::to_string(rank),
-                                           "WORLD_SIZE=2",
-                                           "MASTER_ADDR=127.0.0.1",
-                                           "MASTER_PORT=29731",
-                                           "OMP_NUM_THREADS=1",
-                                           LISA_TINY_PROGRAM,
-                                           "train"};
-        for (const std::string& argument : scratch_run(output, {"--shard-states"})) arguments.push_back(argument);
-        runs[static_cast<std::size_t>(rank)] = run_program("/usr/bin/env", arguments);
-      });
-  }
-  for (const ProgramRun& run : runs) CHECK_MESSAGE(run.exit_code == 0, run.err);
-  CHECK(runs[1].out.empty());
+  const auto processes = start_two(output, {"--shard-states"}, 4);
+  const ProgramRun first = processes[0]->wait(), second = processes[1]->wait();
+  for (const ProgramRun& run : {first, second}) CHECK_MESSAGE(run.exit_code == 0, run.err);
+  CHECK(second.out.empty());
   CHECK(fs::exists(fs::path(output) / "checkpoint" / "model.safetensors"));
   std::size_t steps = 0;
-  const std::string log = read_text(fs::path(output) / "log.jsonl");
-  for (std::size_t at = log.find("\"samples\":2"); at != std::string::npos; at = log.find("\"samples\":2", at + 1))
-    ++steps;
+  for (const Json& entry : log_of(output)) steps += entry.contains("samples") && entry.at("samples") == 2 ? 1 : 0;
   CHECK(steps == 4);
+}
+
+TEST_CASE("a process that is killed ends its run by name, and the next run goes on to the same weights") {
+  const TempDir folder;
+  const std::vector<std::string> more{"--shard-states", "--state-sums", "--save-every", "1"};
+  const std::string whole = folder / "whole", pieces = folder / "pieces";
+  for (const auto& process : start_two(whole, more, 8)) {
+    const ProgramRun run = process->wait();
+    REQUIRE_MESSAGE(run.exit_code == 0, run.err);
+  }
+
+  const auto killed = start_two(pieces, more, 8);
+  const auto logged = [&] {
+    const std::string log = fs::exists(pieces + "/log.jsonl") ? read_text(pieces + "/log.jsonl") : "";
+    return std::count(log.begin(), log.end(), '\n');
+  };
+  for (double waited = 0; logged() < 2 && waited < end_of_patience; waited += 0.002) ::usleep(2000);
+  killed[1]->signal(SIGKILL);
+  const std::optional<ProgramRun> survivor = killed[0]->wait_for(end_of_patience);
+  REQUIRE_MESSAGE(survivor.has_value(), "rank 0 did not end");
+  CHECK(killed[1]->wait().exit_code == 128 + SIGKILL);
+  CHECK(survivor->exit_code == 3);
+  CHECK_MESSAGE(survivor->err.find("rank 1 stopped answering, last heard of in step ") != std::string::npos,
+                survivor->err);
+  CHECK(state_sums(pieces).size() < state_sums(whole).size());
+  CHECK(!fs::exists(pieces + "/checkpoint"));
+
+  const auto again = start_two(pieces, more, 8);
+  const ProgramRun first = again[0]->wait(), second = again[1]->wait();
+  for (const ProgramRun& run : {first, second}) REQUIRE_MESSAGE(run.exit_code == 0, run.err);
+  CHECK_MESSAGE(first.out.find("Goes on after step ") != std::string::npos, first.out);
+  CHECK(state_sums(pieces) == state_sums(whole));
+  CHECK(state_sums(whole).size() == 8);
+  CHECK(read_text(pieces + "/checkpoint/model.safetensors") == read_text(whole + "/checkpoint/model.safetensors"));
 }
 
 TEST_CASE("three minutes of training lower the loss by half and find objects") {
@@ -276,9 +360,7 @@ TEST_CASE("three minutes of training lower the loss by half and find objects") {
   REQUIRE_MESSAGE(run.exit_code == 0, run.err);
   std::vector<double> losses;
   double giou = 0;
-  std::istringstream lines(read_text(fs::path(output) / "log.jsonl"));
-  for (std::string line; std::getline(lines, line);) {
-    const Json entry = parse_json(line, "log");
+  for (const Json& entry : log_of(output)) {
     if (entry.contains("loss")) losses.push_back(entry.at("loss"));
     if (entry.contains("val_giou")) giou = entry.at("val_giou");
   }

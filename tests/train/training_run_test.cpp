@@ -13,7 +13,9 @@
 
 #include "lisa/data/random.hpp"
 #include "lisa/image/read_image.hpp"
+#include "tests/support/bad_input.hpp"
 #include "tests/support/child_process.hpp"
+#include "tests/support/ordinary_user.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/train/run_spec.hpp"
 // After libtorch, whose logging defines CHECK.
@@ -256,4 +258,50 @@ TEST_CASE("numbers that make no run are refused together") {
   const std::string error = error_of([&] { train(options); });
   CHECK(error.find("batch: found 0, expected at least 1") != std::string::npos);
   CHECK(error.find("steps per epoch: found -1") != std::string::npos);
+}
+
+TEST_CASE("a run whose folder cannot be written ends before its first step and leaves everything as it was") {
+  namespace fs = std::filesystem;
+  const TempDir folder;
+  fs::permissions(folder.path(), fs::perms(0777));
+  int steps = 0;
+  TrainingObserver observer;
+  observer.on_step = [&](const StepReport&) { ++steps; };
+  const auto refused = [&](const std::string& row, const fs::path& run, const std::string& file) {
+    CHECK(broken_promises({.row = row,
+                           .kind = ErrorKind::io,
+                           .file = file,
+                           .words = {"Permission denied"},
+                           .unchanged = folder.path()},
+                          [&] {
+                            const OrdinaryUser user;
+                            train(run_options(run), observer);
+                          }) == "");
+    CHECK(steps == 0);
+  };
+  fs::create_directory(folder / "closed");
+  fs::permissions(folder / "closed", fs::perms(0555));
+  refused("new run", folder / "closed/run", "closed/run");
+  refused("empty folder", folder / "closed", "closed/states");
+
+  // A run that could be written goes on only where it still can.
+  const fs::path run = folder / "run";
+  {
+    const OrdinaryUser user;
+    TrainingRunOptions options = run_options(run);
+    int asked = 0;
+    options.stop = [&] { return asked++ == 2; };
+    CHECK(train(options).steps == 2);
+  }
+  for (const auto& [path, named] : {std::pair{run / "states", "run/states"},
+                                    {run / "events", "run/events"},
+                                    {run / "pictures", "run/pictures"},
+                                    {run / "log.jsonl", "run/log.jsonl"}}) {
+    const fs::perms rights = fs::status(path).permissions();
+    fs::permissions(path, rights & ~fs::perms(0222));
+    refused(named, run, named);
+    fs::permissions(path, rights);
+  }
+  const OrdinaryUser user;
+  CHECK(train(run_options(run)).finished);
 }

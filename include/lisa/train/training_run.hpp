@@ -22,6 +22,7 @@
 #include "lisa/data/sample_source.hpp"
 #include "lisa/files/crc32c.hpp"
 #include "lisa/files/json.hpp"
+#include "lisa/files/writable_folder.hpp"
 #include "lisa/image/write_png.hpp"
 #include "lisa/model/loaded_model.hpp"
 #include "lisa/text/conversation.hpp"
@@ -137,13 +138,9 @@ class TrainingRun {
                              {"step of the newest state", newest ? std::to_string(newest->state.step) : "none"}});
     if (newest) resume(*newest, own_facts, messages);
     if (is_first()) {
-      log_.emplace(options_.folder / "log.jsonl", trainer_.steps());
       const std::filesystem::path events = options_.folder / "events";
-      std::error_code error;
-      for (const std::filesystem::path& made : {events, options_.folder / "pictures"}) {
-        std::filesystem::create_directories(made, error);
-        if (error) throw IoError(shown_path(made), "creating the folder", error.message());
-      }
+      for (const std::filesystem::path& made : {events, options_.folder / "pictures"}) make_writable_folder(made);
+      log_.emplace(options_.folder / "log.jsonl", trainer_.steps());
       events_.emplace(events, wall_clock(), "lisa." + std::to_string(trainer_.steps()));
     }
     if (is_first() && observer_.on_start) observer_.on_start(trainer_.steps(), messages);
