@@ -93,6 +93,11 @@ struct AttentionElement<float> {
   }
 };
 
+/// e^x with a relative error below 1e-6 for the x of a softmax that count.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline __m512 exp_lanes(__m512 x) {
+  return AttentionElement<float>::exp2(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504F)));
+}
+
 }  // namespace lisa::cpu::detail
 
 #endif

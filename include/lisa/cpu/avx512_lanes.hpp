@@ -11,6 +11,28 @@ namespace lisa::cpu {
 // A function that uses AVX-512 needs no instruction that its callers may not use, or it would not be inlined into them.
 // The zeroing forms of some intrinsics stand where g++ 12 warns of an uninitialised value in the plain ones.
 
+/// 16 elements as fp32.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline __m512 load_elements(
+    const float* from) {
+  return _mm512_loadu_ps(from);
+}
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline __m512 load_elements(
+    const Bf16Bits* from) {
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, bits), 16));
+}
+
+/// The same for those of a mask; 0 in the other lanes.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline __m512 load_elements(const float* from,
+                                                                                                      __mmask16 mask) {
+  return _mm512_maskz_loadu_ps(mask, from);
+}
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline __m512 load_elements(
+    const Bf16Bits* from, __mmask16 mask) {
+  const __m256i bits = _mm256_maskz_loadu_epi16(mask, from);
+  return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, bits), 16));
+}
+
 /// Sum of all lanes.
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline float sum_of_lanes(__m512 v) {
   v = _mm512_add_ps(v, _mm512_maskz_shuffle_f32x4(0xffff, v, v, 0x4e));

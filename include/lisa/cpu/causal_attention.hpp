@@ -83,16 +83,6 @@ template <class Element>
   }
 }
 
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline __m512 load_scores(
-    const float* from, __mmask16 exist) {
-  return _mm512_maskz_loadu_ps(exist, from);
-}
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline __m512 load_scores(
-    const Bf16Bits* from, __mmask16 exist) {
-  return _mm512_castsi512_ps(
-      _mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, _mm256_maskz_loadu_epi16(exist, from)), 16));
-}
-
 /// The softmax of the first `count` scores over `scale`, in place; what follows up to `padded`, a multiple of 16, is 0.
 /// @param powers  room for `padded` numbers
 template <class Element>
@@ -104,7 +94,7 @@ template <class Element>
   };
   __m512 highest = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
   for (std::int64_t i = 0; i < count; i += 16) {
-    __m512 score = _mm512_maskz_div_ps(0xffff, load_scores(scores + i, exist(i)), divisor);
+    __m512 score = _mm512_maskz_div_ps(0xffff, load_elements(scores + i, exist(i)), divisor);
     if constexpr (sizeof(Element) < sizeof(float)) score = rounded_lanes(score);
     score = _mm512_mask_mov_ps(_mm512_set1_ps(-std::numeric_limits<float>::infinity()), exist(i), score);
     _mm512_storeu_ps(powers + i, score);
@@ -113,8 +103,7 @@ template <class Element>
   const __m512 top = _mm512_set1_ps(largest_of_lanes(highest));
   __m512 sums = _mm512_setzero_ps();
   for (std::int64_t i = 0; i < count; i += 16) {
-    const __m512 exponent = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(powers + i), top), _mm512_set1_ps(1.44269504F));
-    const __m512 power = AttentionElement<float>::exp2(exponent);
+    const __m512 power = exp_lanes(_mm512_sub_ps(_mm512_loadu_ps(powers + i), top));
     _mm512_storeu_ps(powers + i, power);
     sums = _mm512_add_ps(sums, power);
   }

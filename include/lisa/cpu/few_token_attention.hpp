@@ -51,16 +51,6 @@ struct alignas(64) LaneTile {
   float at[16][16];
 };
 
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline __m512 load_head(
-    const float* from) {
-  return _mm512_loadu_ps(from);
-}
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline __m512 load_head(
-    const Bf16Bits* from) {
-  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-  return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, bits), 16));
-}
-
 /// What an operator that ends here leaves of a value.
 template <class Element>
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline __m512 as_element(
@@ -71,11 +61,6 @@ template <class Element>
     return rounded_lanes(values);
 }
 
-/// e^x with a relative error below 1e-6 for the x of a softmax that count.
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline __m512 exp_lanes(__m512 x) {
-  return AttentionElement<float>::exp2(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504F)));
-}
-
 /// One head of up to 16 rows, transposed: lane i of row w is element w of row i; rows from `count` on are zero.
 template <class Element>
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::noinline]] void load_transposed(
@@ -83,7 +68,7 @@ template <class Element>
   __m512i lanes[16];
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i)
-    lanes[i] = i < count ? _mm512_castps_si512(load_head(rows + i * stride)) : _mm512_setzero_si512();
+    lanes[i] = i < count ? _mm512_castps_si512(load_elements(rows + i * stride)) : _mm512_setzero_si512();
   transpose_lanes(lanes);
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) _mm512_store_ps(tile.at[i], _mm512_castsi512_ps(lanes[i]));
@@ -186,7 +171,7 @@ template <class Element>
     __m512 (&sums)[4]) {
   __m512 a = sums[0], b = sums[1], c = sums[2], d = sums[3];
   for (std::int64_t i = 0; i < pixels; ++i) {
-    const __m512 x = load_head(values + i * value_stride);
+    const __m512 x = load_elements(values + i * value_stride);
     a = _mm512_fmadd_ps(x, _mm512_set1_ps(shares[i]), a);
     b = _mm512_fmadd_ps(x, _mm512_set1_ps(shares[stride + i]), b);
     c = _mm512_fmadd_ps(x, _mm512_set1_ps(shares[2 * stride + i]), c);

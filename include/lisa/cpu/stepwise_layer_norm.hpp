@@ -67,15 +67,9 @@ inline void stepwise_layer_norm_portable(const StepwiseLayerNorm& norm, std::int
 
 namespace detail {
 
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline __m512 load_bf16(
-    const Bf16Bits* from) {
-  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-  return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, bits), 16));
-}
-
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline __m512 centred_lanes(
     const Bf16Bits* from, __m512 centre) {
-  return rounded_lanes(_mm512_sub_ps(load_bf16(from), centre));
+  return rounded_lanes(_mm512_sub_ps(load_elements(from), centre));
 }
 
 }  // namespace detail
@@ -87,7 +81,7 @@ namespace detail {
     const Bf16Bits* const x = norm.x + row * norm.width;
     Bf16Bits* const y = norm.y + row * norm.width;
     __m512 sums = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
-    for (std::int64_t i = 0; i < norm.width; i += 16) sums = _mm512_add_ps(sums, detail::load_bf16(x + i));
+    for (std::int64_t i = 0; i < norm.width; i += 16) sums = _mm512_add_ps(sums, load_elements(x + i));
     const __m512 centre = _mm512_set1_ps(detail::rounded_mean(sum_of_lanes(sums), norm.width));
     for (std::int64_t i = 0; i < norm.width; i += 16) {
       const __m512 centred = detail::centred_lanes(x + i, centre);
@@ -96,8 +90,8 @@ namespace detail {
     const __m512 deviation = _mm512_set1_ps(detail::rounded_deviation(sum_of_lanes(squares), norm));
     for (std::int64_t i = 0; i < norm.width; i += 16) {
       const __m512 quotient = rounded_lanes(_mm512_div_ps(detail::centred_lanes(x + i, centre), deviation));
-      const __m512 product = rounded_lanes(_mm512_mul_ps(quotient, detail::load_bf16(norm.weight + i)));
-      store_rounded(y + i, 0xffff, _mm512_add_ps(product, detail::load_bf16(norm.bias + i)));
+      const __m512 product = rounded_lanes(_mm512_mul_ps(quotient, load_elements(norm.weight + i)));
+      store_rounded(y + i, 0xffff, _mm512_add_ps(product, load_elements(norm.bias + i)));
     }
   }
 }
