@@ -190,9 +190,10 @@ template <FactMaker make>
 [[nodiscard]] inline std::optional<Question> list_of_objects(const View& view) {
   std::vector<std::size_t> order = view.where([](std::size_t) { return true; });
   if (order.size() < 2) return std::nullopt;
-  // Stable: of two at the same place the one that lies below is named first, whatever the library's sort does.
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return view.objects()[a].x < view.objects()[b].x; });
+  // Of two at the same place the one that lies below is named first.
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return std::pair(view.objects()[a].x, a) < std::pair(view.objects()[b].x, b);
+  });
   std::string list;
   for (const std::size_t object : order) {
     if (!list.empty()) list += object == order.back() ? " and " : ", ";
