@@ -303,8 +303,8 @@ TEST_CASE("a process that is killed ends its run by name, and the next run goes 
   REQUIRE_MESSAGE(survivor.has_value(), "rank 0 did not end");
   CHECK(killed[1]->wait().exit_code == 128 + SIGKILL);
   CHECK(survivor->exit_code == 3);
-  CHECK_MESSAGE(survivor->err.find("rank 1 stopped answering, last heard of in step ") != std::string::npos,
-                survivor->err);
+  // Where it was is as old as its last sign of life, a second at most.
+  CHECK_MESSAGE(survivor->err.find("rank 1 stopped answering, last heard of in ") != std::string::npos, survivor->err);
   CHECK(state_sums(pieces).size() < state_sums(whole).size());
   CHECK(!fs::exists(pieces + "/checkpoint"));
 

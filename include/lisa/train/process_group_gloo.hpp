@@ -10,10 +10,12 @@
 #include <unistd.h>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -91,7 +93,7 @@ class LaunchedGroup final : public ProcessGroup {
       store_->set(prefix + std::to_string(place_.rank), std::vector<std::uint8_t>(mine.begin(), mine.end()));
       for (int rank = 0; rank < place_.world_size; ++rank) {
         const std::string key = prefix + std::to_string(rank);
-        store_->wait({key}, patience_.operation);
+        await(key);
         texts.push_back(store_text(*store_, key));
       }
     });
@@ -115,6 +117,25 @@ class LaunchedGroup final : public ProcessGroup {
     std::string name;
     c10::intrusive_ptr<c10d::Work> work;
   };
+
+  /// Waits for what another process stores. Nothing tells that a process which has yet to store it is lost, as a broken
+  /// connection does in other operations: after some heartbeats, and again and again, they are asked.
+  void await(const std::string& key) {
+    const auto now = [] { return std::chrono::steady_clock::now(); };
+    const auto deadline = now() + patience_.operation;
+    auto inquiry = now() + 8 * patience_.heartbeat;
+    std::chrono::milliseconds pause{1};
+    while (!store_->check({key})) {
+      if (now() > deadline)
+        throw std::runtime_error("nothing within " + std::to_string(patience_.operation.count()) + " ms");
+      if (now() > inquiry) {
+        if (!heartbeats_->verdict().empty()) throw std::runtime_error("waited in vain");
+        inquiry = now() + 8 * patience_.heartbeat;
+      }
+      std::this_thread::sleep_for(pause);
+      pause = std::min(2 * pause, std::chrono::milliseconds(50));
+    }
+  }
 
   [[nodiscard]] c10d::Backend& backend_of(const at::Tensor& tensor) {
     if (!tensor.is_cuda()) return *gloo_;
