@@ -104,7 +104,11 @@ void check(Sizes sizes, unsigned seed) {
   if (narrow) CHECK(other <= static_cast<std::int64_t>(out.size()) / 50);
 }
 
-bool runs_here() { return find_pixels_attend_to_tokens<float>() != nullptr; }
+bool runs_here() {
+  const bool runs = find_pixels_attend_to_tokens<float>() != nullptr;
+  if (!runs) MESSAGE("not run: no kernel for this processor, or LISA_KERNELS=reference");
+  return runs;
+}
 
 }  // namespace
 

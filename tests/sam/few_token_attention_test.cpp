@@ -31,7 +31,11 @@ at::Tensor by_operators(const at::Tensor& q, const at::Tensor& k, const at::Tens
   return split(q).matmul(split(k).transpose(2, 3)).div(4).softmax(-1).matmul(split(v)).transpose(1, 2).flatten(2);
 }
 
-bool runs_here() { return cpu::own_kernels_enabled() && cpu::find_pixels_attend_to_tokens<float>() != nullptr; }
+bool runs_here() {
+  const bool runs = cpu::own_kernels_enabled() && cpu::find_pixels_attend_to_tokens<float>() != nullptr;
+  if (!runs) MESSAGE("not run: no kernel for this processor, or LISA_KERNELS=reference");
+  return runs;
+}
 
 }  // namespace
 

@@ -73,10 +73,6 @@ inline void fill_item(const BranchedItem& item, dim length, float* bias, std::in
   for (dim row = begin; row < length; ++row) see(row, 0, 1);  // padding: a softmax needs something to see
 }
 
-}  // namespace detail
-
-namespace detail {
-
 /// `BranchedRows::plain_rows`: one branch goes on from its trunk like any sequence.
 [[nodiscard]] inline std::vector<dim> plain_rows(const std::vector<BranchedItem>& items) {
   std::vector<dim> rows;
