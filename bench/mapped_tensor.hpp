@@ -17,7 +17,7 @@
 namespace lisa::bench {
 
 /// The tensor's values in a mapped file, as the weights of a loaded checkpoint lie: on many systems in large pages,
-/// where an allocation has pages of 4 KiB and a loop that reads a matrix once loses a fifth of its time to finding
+/// where an allocation has pages of 4 KiB and a loop that reads a matrix once can lose a fifth of its time to finding
 /// them. The file is in the folder for temporary files and has no name any more when this returns.
 /// @throws std::runtime_error when it cannot be written
 [[nodiscard]] inline at::Tensor mapped(const at::Tensor& tensor) {
