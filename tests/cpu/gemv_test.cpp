@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <limits>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,17 +10,11 @@
 //
 #include <doctest/doctest.h>
 
+#include "random_product.hpp"
+
 using namespace lisa::cpu;
 
 namespace {
-
-std::vector<Bf16Bits> random_values(std::int64_t n, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  std::vector<Bf16Bits> values;
-  for (std::int64_t i = 0; i < n; ++i) values.push_back(to_bf16(normal(random)));
-  return values;
-}
 
 /// The kernels that this processor can run.
 std::vector<std::pair<std::string, Bf16Dot>> runnable() {
@@ -56,7 +49,8 @@ TEST_CASE("every dot product equals the sum in double precision, at every length
       CAPTURE(n);
       for (const std::int64_t offset : {0, 1, 3, 17}) {
         // Guards outside of the range are huge: a value read too many would show.
-        std::vector<Bf16Bits> a = random_values(n + offset + 40, 1), b = random_values(n + offset + 40, 2);
+        std::vector<Bf16Bits> a = random_values<Bf16Bits>(n + offset + 40, 1),
+                              b = random_values<Bf16Bits>(n + offset + 40, 2);
         for (std::vector<Bf16Bits>* values : {&a, &b})
           for (std::int64_t i = 0; i < std::ssize(*values); ++i)
             if (i < offset || i >= offset + n) (*values)[static_cast<std::size_t>(i)] = to_bf16(1e18F);
@@ -77,15 +71,15 @@ TEST_CASE("no dot product reads behind its operands") {
   // Exact allocations: the sanitized build of this test reports a byte read too many.
   for (const auto& [name, dot] : runnable())
     for (const std::int64_t n : lengths) {
-      const std::vector<Bf16Bits> a = random_values(n, 3), b = random_values(n, 4);
+      const std::vector<Bf16Bits> a = random_values<Bf16Bits>(n, 3), b = random_values<Bf16Bits>(n, 4);
       CHECK(std::isfinite(dot(a.data(), b.data(), n)));
     }
 }
 
 TEST_CASE("a product's columns can be computed in any pieces") {
   const std::int64_t rows = 3, inner = 45, columns = 29;
-  const auto x = random_values(rows * inner, 5), weight = random_values(columns * inner, 6);
-  const auto bias = random_values(columns, 7);
+  const auto x = random_values<Bf16Bits>(rows * inner, 5), weight = random_values<Bf16Bits>(columns * inner, 6);
+  const auto bias = random_values<Bf16Bits>(columns, 7);
   for (const auto& [name, dot] : runnable()) {
     CAPTURE(name);
     std::vector<Bf16Bits> whole(rows * columns), pieces(rows * columns), plain(rows * columns);

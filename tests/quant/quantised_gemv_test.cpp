@@ -1,6 +1,7 @@
 // torch-free
 #include "lisa/quant/quantised_gemv.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -25,11 +26,14 @@ using test::weight_formats;
 
 namespace {
 
-std::vector<std::pair<std::string, QuantisedDot>> dots() {
-  std::vector<std::pair<std::string, QuantisedDot>> found{{"portable", quantised_dot_portable}};
+/// The products that this processor can run.
+template <class Element = float>
+std::vector<std::pair<std::string, QuantisedGemv<Element>>> products() {
+  std::vector<std::pair<std::string, QuantisedGemv<Element>>> found{
+      {"portable", quantised_gemv_of_dots<quantised_dot_portable, Element>}};
 #if defined(__x86_64__)
-  if (cpu::has_avx2()) found.emplace_back("avx2", quantised_dot_avx2);
-  if (cpu::has_avx512_vnni()) found.emplace_back("avx512_vnni", quantised_dot_avx512);
+  if (cpu::has_avx2()) found.emplace_back("avx2", quantised_gemv_of_dots<quantised_dot_avx2, Element>);
+  if (cpu::has_avx512_vnni()) found.emplace_back("avx512_vnni", quantised_gemv_avx512<Element>);
 #endif
   return found;
 }
@@ -44,10 +48,8 @@ std::vector<std::pair<std::string, RowDequantiser>> dequantisers() {
 }
 
 /// The value that an input stands for after it was rounded.
-double rounded_input(const QuantisedInputs& inputs, std::int64_t i) {
-  const std::int64_t group = inputs.format == WeightFormat::int8_row ? QuantisedInputs::line : nibble_run;
-  return double{inputs.scales[static_cast<std::size_t>(i / group)]} *
-         inputs.values[static_cast<std::size_t>(inputs.place(i))];
+double rounded_input(const QuantisedInputs& inputs, std::int64_t row, std::int64_t i) {
+  return double{inputs.scales_of(row)[i / inputs.group]} * inputs.values_of(row)[inputs.place(i)];
 }
 
 }  // namespace
@@ -186,75 +188,110 @@ TEST_CASE("every dequantiser gives the values of the format, at odd addresses to
   }
 }
 
-TEST_CASE("every product equals the sum in double precision, for any number of inputs together") {
-  for (const auto& [name, dot] : dots()) {
+TEST_CASE("every product equals the sum in double precision, for any number of rows and columns together") {
+  for (const auto& [name, product] : products()) {
     CAPTURE(name);
     for (const WeightFormat format : integer_formats)
       for (const std::int64_t in : row_lengths(format)) {
         CAPTURE(in);
-        const Matrix m(format, 3, in, 1);
-        std::vector<QuantisedInputs> inputs;
-        for (unsigned n = 0; n < 7; ++n)
-          inputs.push_back(QuantisedInputs::make(format, random_values(in, 20 + n).data(), in));
-        for (const std::int64_t count : {1, 2, 3, 4, 5, 7}) {
-          std::vector<float> y(static_cast<std::size_t>(count));
-          dot(m.view, 1, inputs.data(), count, y.data());
-          for (std::int64_t n = 0; n < count; ++n) {
-            const auto& x = inputs[static_cast<std::size_t>(n)];
-            double sum = 0, magnitude = 0;
-            for (std::int64_t i = 0; i < in; ++i) {
-              const double product = double{m.view.value(1, i)} * rounded_input(x, i);
-              sum += product;
-              magnitude += std::abs(product);
+        const std::int64_t out = 8;
+        const Matrix m(format, out, in, 1);
+        const auto bias = random_values(out, 5);
+        for (const std::int64_t rows : {1, 2, 3, 4, 5, 7}) {
+          CAPTURE(rows);
+          const auto x = random_values(rows * in, 20);
+          const QuantisedInputs inputs = QuantisedInputs::make(format, x.data(), rows, in);
+          std::vector<float> y(static_cast<std::size_t>(rows * out));
+          const float* const shifts = rows % 2 == 0 ? bias.data() : nullptr;
+          product(m.view, inputs, 0, out, shifts, y.data());
+          for (std::int64_t row = 0; row < rows; ++row)
+            for (std::int64_t column = 0; column < out; ++column) {
+              double sum = shifts != nullptr ? double{shifts[column]} : 0, magnitude = std::abs(sum);
+              for (std::int64_t i = 0; i < in; ++i) {
+                const double term = double{m.view.value(column, i)} * rounded_input(inputs, row, i);
+                sum += term;
+                magnitude += std::abs(term);
+              }
+              CHECK(std::abs(y[static_cast<std::size_t>(row * out + column)] - sum) <= 2e-6 * (magnitude + 1e-3));
             }
-            // int8 takes 128 times the inputs' sum away in the end, which costs some digits.
-            CHECK(std::abs(y[static_cast<std::size_t>(n)] - sum) <= 1e-5 * (magnitude + 1e-3));
-          }
         }
       }
   }
 }
 
-TEST_CASE("inputs are rounded to a 254th of the largest of their group") {
-  for (const WeightFormat format : integer_formats) {
-    const std::int64_t in = 640, group = format == WeightFormat::int8_row ? 64 : 32;
-    auto x = random_values(in, 31);
-    x[70] = 1000;  // costs only its own group precision
-    const QuantisedInputs inputs = QuantisedInputs::make(format, x.data(), in);
-    for (std::int64_t i = 0; i < in; ++i) {
-      float largest = 0;
-      for (std::int64_t k = i / group * group; k < (i / group + 1) * group; ++k)
-        largest = std::max(largest, std::abs(x[static_cast<std::size_t>(k)]));
-      CHECK(std::abs(rounded_input(inputs, i) - double{x[static_cast<std::size_t>(i)]}) <= double{largest} / 253);
+TEST_CASE("a product is the same in any piece and whatever other rows there are, and nothing else is written") {
+  for (const auto& [name, product] : products<cpu::Bf16Bits>()) {
+    CAPTURE(name);
+    for (const WeightFormat format : integer_formats) {
+      const std::int64_t out = 20, in = 1000, rows = 6;
+      const Matrix m(format, out, in);
+      const auto x = random_values(rows * in, 9);
+      const auto untouched = cpu::to_bf16(1e30F);
+      std::vector<cpu::Bf16Bits> whole(rows * out), pieces(rows * out, untouched), alone(out);
+      const QuantisedInputs inputs = QuantisedInputs::make(format, x.data(), rows, in);
+      product(m.view, inputs, 0, out, nullptr, whole.data());
+      for (const auto& [begin, end] : std::vector<std::pair<std::int64_t, std::int64_t>>{{7, 20}, {0, 1}, {5, 5}})
+        product(m.view, inputs, begin, end, nullptr, pieces.data());
+      CHECK(pieces[1] == untouched);
+      CHECK(pieces[(rows - 1) * out + 6] == untouched);
+      product(m.view, inputs, 1, 7, nullptr, pieces.data());
+      CHECK(pieces == whole);
+      for (std::int64_t row = 0; row < rows; ++row) {
+        product(m.view, QuantisedInputs::make(format, x.data() + row * in, 1, in), 0, out, nullptr, alone.data());
+        CHECK(std::equal(alone.begin(), alone.end(), whole.begin() + row * out));
+      }
     }
   }
 }
 
-TEST_CASE("NaN and infinity among the inputs make the result NaN") {
-  for (const auto& [name, dot] : dots()) {
+TEST_CASE("inputs are rounded to a 254th of the largest of their group, in fp32 and in bf16") {
+  for (const WeightFormat format : integer_formats) {
+    const std::int64_t in = 640, group = format == WeightFormat::int8_row ? 256 : 32;
+    auto x = random_values(2 * in, 31);
+    x[70] = 1000;  // costs only its own group precision
+    std::vector<cpu::Bf16Bits> narrow;
+    for (const float value : x) narrow.push_back(cpu::to_bf16(value));
+    for (const bool bf16 : {false, true}) {
+      const QuantisedInputs inputs =
+          bf16 ? QuantisedInputs::make(format, narrow.data(), 2, in) : QuantisedInputs::make(format, x.data(), 2, in);
+      const auto given = [&](std::int64_t i) {
+        const auto at = static_cast<std::size_t>(i);
+        return bf16 ? cpu::to_float(narrow[at]) : x[at];
+      };
+      for (std::int64_t i = 0; i < 2 * in; ++i) {
+        const std::int64_t first = i / in * in + i % in / group * group,
+                           end = std::min(i / in * in + in, first + group);
+        float largest = 0;
+        for (std::int64_t k = first; k < end; ++k) largest = std::max(largest, std::abs(given(k)));
+        CHECK(std::abs(rounded_input(inputs, i / in, i % in) - double{given(i)}) <= double{largest} / 253);
+      }
+    }
+  }
+}
+
+TEST_CASE("NaN and infinity among the inputs make their own row's results NaN") {
+  for (const auto& [name, product] : products()) {
     CAPTURE(name);
     for (const WeightFormat format : integer_formats)
       for (const float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
-        const Matrix m(format, 1, 256);
-        auto x = random_values(256, 41);
-        x[130] = bad;
-        const QuantisedInputs inputs = QuantisedInputs::make(format, x.data(), 256);
-        float y = 0;
-        dot(m.view, 0, &inputs, 1, &y);
-        CHECK(std::isnan(y));
+        const Matrix m(format, 4, 256);
+        auto x = random_values(3 * 256, 41);
+        x[256 + 130] = bad;
+        std::vector<float> y(3 * 4);
+        product(m.view, QuantisedInputs::make(format, x.data(), 3, 256), 0, 4, nullptr, y.data());
+        for (std::size_t i = 0; i < y.size(); ++i) CHECK(std::isnan(y[i]) == (i / 4 == 1));
       }
   }
 }
 
 TEST_CASE("denormal inputs give a finite product") {
-  for (const auto& [name, dot] : dots()) {
+  for (const auto& [name, product] : products()) {
     CAPTURE(name);
     for (const WeightFormat format : integer_formats) {
       const Matrix m(format, 1, 128);
       const std::vector<float> x(128, std::numeric_limits<float>::denorm_min() * 5);
-      const QuantisedInputs inputs = QuantisedInputs::make(format, x.data(), 128);
       float y = 1;
-      dot(m.view, 0, &inputs, 1, &y);
+      product(m.view, QuantisedInputs::make(format, x.data(), 1, 128), 0, 1, nullptr, &y);
       CHECK(std::abs(y) < 1e-30F);
     }
   }

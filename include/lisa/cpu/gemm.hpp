@@ -33,10 +33,6 @@ using GemmKernel = void (*)(const MatrixProduct<Element>& product, const GemmPar
 /// Columns that a kernel computes together; parts of a multiple of them waste nothing.
 inline constexpr std::int64_t gemm_columns = 64;
 
-/// Elements in 32 bits, which the kernels take together.
-template <class Element>
-inline constexpr std::int64_t elements_of_lane = 4 / sizeof(Element);
-
 /// Whether the kernels can compute products of that width.
 template <class Element>
 [[nodiscard]] bool gemm_takes(std::int64_t inner) {
@@ -101,17 +97,6 @@ template <class Element>
 #pragma GCC unroll 16
       for (int k = 0; k < 16; ++k) to.weights[i / elements_of_lane<Element> + k][v] = lines[k];
     }
-}
-
-/// Adds the products of each lane. Written as instructions: from the intrinsics, GCC 12 makes copies of the sums in
-/// memory.
-template <class Element>
-[[gnu::target("avx512f,avx512bf16"), gnu::always_inline]] inline void add_lane_products(__m512& sums, __m512i weights,
-                                                                                        __m512i inputs) {
-  if constexpr (elements_of_lane<Element> == 2)
-    asm("vdpbf16ps %2, %1, %0" : "+v"(sums) : "v"(weights), "v"(inputs));
-  else
-    asm("vfmadd231ps %2, %1, %0" : "+v"(sums) : "v"(weights), "v"(inputs));
 }
 
 /// Where the sums of some rows with a panel come from and go to.

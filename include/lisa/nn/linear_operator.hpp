@@ -12,6 +12,7 @@
 #include "lisa/aten/operators.hpp"
 #include "lisa/config/dim.hpp"
 #include "lisa/cpu/bfloat16.hpp"
+#include "lisa/cpu/few_row_product.hpp"
 #include "lisa/cpu/gemm.hpp"
 #include "lisa/cpu/gemv.hpp"
 #include "lisa/cpu/matrix_product.hpp"
@@ -22,7 +23,7 @@
 namespace lisa {
 namespace detail {
 
-/// Rows up to which reading the weights once bounds the time of a product: the steps of text generation.
+/// Rows up to which dot products, one after the other, are the quickest way without a kernel for few rows.
 inline constexpr dim gemv_rows = 4;
 
 [[nodiscard]] inline bool is_plain(const at::Tensor& tensor, at::ScalarType dtype) {
@@ -58,10 +59,12 @@ template <class Element>
           .columns = weight.size(0)};
 }
 
-inline void gemv(cpu::Bf16Dot dot, const cpu::MatrixProduct<cpu::Bf16Bits>& product) {
+/// Shares the columns of a product out to threads. @param columns(begin, end) computes those in [begin, end)
+template <class Columns>
+void in_columns(const cpu::MatrixProduct<cpu::Bf16Bits>& product, const Columns& columns) {
   // A thread is worth waking for the time that half a megabyte takes to read.
   const dim grain = std::max<dim>(1, (dim{1} << 18) / product.inner);
-  at::parallel_for(0, product.columns, grain, [&](dim begin, dim end) { cpu::bf16_gemv(product, dot, begin, end); });
+  at::parallel_for(0, product.columns, grain, columns);
 }
 
 template <class Element>
@@ -82,27 +85,42 @@ void gemm(cpu::GemmKernel<Element> kernel, const cpu::MatrixProduct<Element>& pr
     });
 }
 
+/// Computes a product in bf16; false where ATen's is as quick or no kernel takes it.
+[[nodiscard]] inline bool compute(const cpu::MatrixProduct<cpu::Bf16Bits>& product) {
+  static const cpu::Bf16Dot dot = cpu::find_bf16_dot();
+  static const cpu::FewRowProduct few_rows = cpu::find_few_row_product();
+  static const auto many_rows = cpu::find_gemm<cpu::Bf16Bits>();
+  if (few_rows != nullptr && cpu::is_of_few_rows(product.rows, product.inner))
+    in_columns(product, [&](dim begin, dim end) { few_rows(product, begin, end); });
+  else if (dot != nullptr && product.rows <= gemv_rows)
+    in_columns(product, [&](dim begin, dim end) { cpu::bf16_gemv(product, dot, begin, end); });
+  else if (many_rows != nullptr && cpu::gemm_takes<cpu::Bf16Bits>(product.inner))
+    gemm(many_rows, product);
+  else
+    return false;
+  return true;
+}
+
+/// The same in fp32.
+[[nodiscard]] inline bool compute(const cpu::MatrixProduct<float>& product) {
+  static const auto many_rows = cpu::find_gemm<float>();
+  if (many_rows == nullptr || product.rows == 1) return false;
+  gemm(many_rows, product);
+  return true;
+}
+
 /// x W^T + b by an own kernel; nothing where ATen's product is as quick or no kernel takes it.
 [[nodiscard]] inline std::optional<at::Tensor> plain_product(const at::Tensor& x, const at::Tensor& weight,
                                                              const std::optional<at::Tensor>& bias) {
-  static const cpu::Bf16Dot dot = cpu::find_bf16_dot();
-  static const auto gemm_of_bf16 = cpu::find_gemm<cpu::Bf16Bits>();
-  static const auto gemm_of_fp32 = cpu::find_gemm<float>();
-  const dim inner = weight.size(1);
-  const bool bf16 = x.scalar_type() == at::kBFloat16, few = x.numel() <= (bf16 ? gemv_rows : 1) * inner;
-  const bool takes = bf16 ? (few ? dot != nullptr : gemm_of_bf16 != nullptr && cpu::gemm_takes<cpu::Bf16Bits>(inner))
-                          : x.scalar_type() == at::kFloat && !few && gemm_of_fp32 != nullptr;
-  if (!takes) return std::nullopt;
   std::vector<dim> shape = x.sizes().vec();
   shape.back() = weight.size(0);
   const at::Tensor rows = x.contiguous(), y = aten::empty(shape, x.options());
-  if (bf16 && few)
-    gemv(dot, product_of<cpu::Bf16Bits>(rows, weight, bias, y));
-  else if (bf16)
-    gemm(gemm_of_bf16, product_of<cpu::Bf16Bits>(rows, weight, bias, y));
-  else
-    gemm(gemm_of_fp32, product_of<float>(rows, weight, bias, y));
-  return y;
+  bool computed = false;
+  if (x.scalar_type() == at::kBFloat16)
+    computed = compute(product_of<cpu::Bf16Bits>(rows, weight, bias, y));
+  else if (x.scalar_type() == at::kFloat)
+    computed = compute(product_of<float>(rows, weight, bias, y));
+  return computed ? std::optional(y) : std::nullopt;
 }
 
 }  // namespace detail

@@ -82,40 +82,70 @@ namespace lisa {
 
 namespace detail {
 
-/// Rows up to which the weights are used as they lie there: the steps of text generation, for several questions.
-inline constexpr dim quantised_gemv_rows = 8;
-
-/// y [rows, out] for few rows, column by column.
-/// @param product(column, to) writes the products of all rows with a column
-template <typename Product>
-[[nodiscard]] at::Tensor columns_of(dim rows, const QuantisedMatrix& matrix, const Product& product) {
-  at::Tensor y = aten::empty({rows, matrix.out}, at::kFloat);
-  auto* const out = y.mutable_data_ptr<float>();
+/// Shares the rows of a weight out to threads. @param columns(begin, end) computes what belongs to those in [begin,
+/// end)
+template <class Columns>
+void in_columns(const QuantisedMatrix& matrix, const Columns& columns) {
   // A thread is worth waking for the time that half a megabyte takes to read.
   const dim grain = std::max<dim>(1, (dim{1} << 19) / row_bytes(matrix.format, matrix.in));
-  at::parallel_for(0, matrix.out, grain, [&](dim begin, dim end) {
-    std::array<float, quantised_gemv_rows> products{};
+  at::parallel_for(0, matrix.out, grain, columns);
+}
+
+/// A bias as the products with quantised weights take it.
+[[nodiscard]] inline std::optional<at::Tensor> wide(const std::optional<at::Tensor>& bias) {
+  return bias ? std::optional(bias->to(at::kFloat).contiguous()) : std::nullopt;
+}
+
+/// x W^T + b for few rows and weights that are integers, in the dtype of Element.
+/// @tparam Element float or cpu::Bf16Bits
+/// @param x     [rows, in], contiguous
+/// @param bias  as `wide` gives it
+template <class Element>
+[[nodiscard]] at::Tensor quantised_gemv(const at::Tensor& x, const QuantisedMatrix& matrix,
+                                        const std::optional<at::Tensor>& bias) {
+  static const QuantisedGemv<Element> gemv = find_quantised_gemv<Element>();
+  const QuantisedInputs inputs =
+      QuantisedInputs::make(matrix.format, static_cast<const Element*>(x.const_data_ptr()), x.size(0), matrix.in);
+  const auto* const shifts = bias ? bias->const_data_ptr<float>() : nullptr;
+  const at::Tensor y = aten::empty({x.size(0), matrix.out}, x.options());
+  auto* const out = static_cast<Element*>(y.mutable_data_ptr());
+  in_columns(matrix, [&](dim begin, dim end) { gemv(matrix, inputs, begin, end, shifts, out); });
+  return y;
+}
+
+/// Rows of NF4 that are multiplied with the weights as they lie there, at most.
+inline constexpr dim nf4_gemv_rows = 8;
+
+/// x W^T for few rows of x [rows, in] and NF4: fp32 [rows, out].
+[[nodiscard]] inline at::Tensor nf4_gemv(const at::Tensor& x, const QuantisedMatrix& matrix) {
+  static const Nf4Dot dot = find_nf4_dot();
+  const at::Tensor inputs = x.to(at::kFloat).contiguous();
+  const dim rows = inputs.size(0);
+  const auto* const values = inputs.const_data_ptr<float>();
+  at::Tensor y = aten::empty({rows, matrix.out}, at::kFloat);
+  auto* const out = y.mutable_data_ptr<float>();
+  in_columns(matrix, [&](dim begin, dim end) {
+    std::array<float, nf4_gemv_rows> products{};
     for (dim column = begin; column < end; ++column) {
-      product(column, products.data());
+      dot(matrix, column, values, rows, products.data());
       for (dim row = 0; row < rows; ++row) out[row * matrix.out + column] = products[static_cast<std::size_t>(row)];
     }
   });
   return y;
 }
 
-/// x [rows, in] -> fp32 [rows, out] for few rows: with the inputs in 8 bits, or as they are where the weights are NF4.
-[[nodiscard]] inline at::Tensor quantised_gemv(const at::Tensor& x, const QuantisedMatrix& matrix) {
-  static const QuantisedDot integer_dot = find_quantised_dot();
-  static const Nf4Dot nf4_dot = find_nf4_dot();
-  const at::Tensor wide = x.to(at::kFloat).contiguous();
-  const dim rows = wide.size(0);
-  const auto* const values = wide.const_data_ptr<float>();
-  if (matrix.format == WeightFormat::nf4_group64)
-    return columns_of(rows, matrix, [&](dim column, float* to) { nf4_dot(matrix, column, values, rows, to); });
-  std::vector<QuantisedInputs> inputs;
-  for (dim row = 0; row < rows; ++row)
-    inputs.push_back(QuantisedInputs::make(matrix.format, values + row * matrix.in, matrix.in));
-  return columns_of(rows, matrix, [&](dim column, float* to) { integer_dot(matrix, column, inputs.data(), rows, to); });
+/// x W^T + b for few rows, with the weights as they lie there; nothing for more rows.
+/// @param x [rows, in]
+[[nodiscard]] inline std::optional<at::Tensor> few_row_product(const at::Tensor& x, const QuantisedMatrix& matrix,
+                                                               const std::optional<at::Tensor>& bias) {
+  if (matrix.format == WeightFormat::nf4_group64) {
+    if (x.size(0) > nf4_gemv_rows) return std::nullopt;
+    const at::Tensor y = nf4_gemv(x, matrix);
+    return (bias ? y.add(*bias) : y).to(x.scalar_type());
+  }
+  if (x.size(0) > quantised_gemv_rows()) return std::nullopt;
+  if (x.scalar_type() == at::kBFloat16) return quantised_gemv<cpu::Bf16Bits>(x.contiguous(), matrix, wide(bias));
+  return quantised_gemv<float>(x.to(at::kFloat).contiguous(), matrix, wide(bias)).to(x.scalar_type());
 }
 
 /// Rows of a product that are computed together, at most: their inputs and sums for one block of columns stay in the
@@ -157,9 +187,8 @@ template <class Element>
   static const auto gemm = find_quantised_gemm<float>();
   static const auto gemm_of_bf16 = find_quantised_gemm<cpu::Bf16Bits>();
   if (gemm == nullptr || matrix.format == WeightFormat::nf4_group64) return std::nullopt;
-  const auto wide_bias = bias ? std::optional(bias->to(at::kFloat).contiguous()) : std::nullopt;
-  if (x.scalar_type() == at::kBFloat16) return quantised_gemm(gemm_of_bf16, x.contiguous(), matrix, wide_bias);
-  return quantised_gemm(gemm, x.to(at::kFloat).contiguous(), matrix, wide_bias).to(x.scalar_type());
+  if (x.scalar_type() == at::kBFloat16) return quantised_gemm(gemm_of_bf16, x.contiguous(), matrix, wide(bias));
+  return quantised_gemm(gemm, x.to(at::kFloat).contiguous(), matrix, wide(bias)).to(x.scalar_type());
 }
 
 /// Rows [begin, end) of a weight in fp32 and on its device, [end - begin, in]. @throws InputError as `quantised_format`
@@ -199,10 +228,7 @@ template <class Element>
   const bool records = at::GradMode::is_enabled() && x.requires_grad();
   if (on_cpu && cpu::own_kernels_enabled() && !records) {
     const QuantisedMatrix matrix = quantised_matrix(weight, in);
-    if (rows.size(0) <= detail::quantised_gemv_rows) {
-      const at::Tensor y = detail::quantised_gemv(rows, matrix);
-      return (bias ? y.add(*bias) : y).to(x.scalar_type()).view(shape);
-    }
+    if (const auto y = detail::few_row_product(rows, matrix, bias)) return y->view(shape);
     if (const auto y = detail::integer_product(rows, matrix, bias)) return y->view(shape);
   }
   // So many weights that their product keeps all cores busy, so few that they stay in the outer cache. A GPU, which is

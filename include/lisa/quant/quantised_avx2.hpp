@@ -42,35 +42,35 @@ namespace detail {
   return _mm256_load_ps(scales);
 }
 
-[[gnu::target("avx2,fma")]] inline float int8_dot_avx2(const QuantisedMatrix& m, std::int64_t row,
-                                                       const QuantisedInputs& inputs) {
-  const std::byte* const values = m.values(row);
+[[gnu::target("avx2,fma")]] inline float int8_dot_avx2(const QuantisedMatrix& m, std::int64_t column,
+                                                       const QuantisedInputs& x, std::int64_t row) {
+  const std::byte* const values = m.values(column);
   const __m256i ones = _mm256_set1_epi16(1);
   __m256 sums = _mm256_setzero_ps();
-  for (std::int64_t i = 0; i < m.in; i += QuantisedInputs::line) {
+  for (std::int64_t first = 0; first < m.in; first += x.group) {
     __m256i dot = _mm256_setzero_si256();
-    for (std::int64_t half = i; half < std::min(m.in, i + QuantisedInputs::line); half += 32) {
+    for (std::int64_t i = first; i < std::min(m.in, first + x.group); i += 32) {
       alignas(32) std::byte padded[32] = {};
-      const std::byte* from = values + half;
-      if (m.in - half < 32) {
-        std::memcpy(padded, from, static_cast<std::size_t>(m.in - half));
+      const std::byte* from = values + i;
+      if (m.in - i < 32) {
+        std::memcpy(padded, from, static_cast<std::size_t>(m.in - i));
         from = padded;
       }
       const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-      const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(inputs.values.data() + half));
+      const __m256i inputs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x.values_of(row) + i));
       // The instruction multiplies unsigned with signed bytes; two products of at most 128 * 127 fit into 16 bits.
-      const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+      const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(inputs, w));
       dot = _mm256_add_epi32(dot, _mm256_madd_epi16(pairs, ones));
     }
-    const __m256 scale = _mm256_set1_ps(inputs.scales[static_cast<std::size_t>(i / QuantisedInputs::line)]);
+    const __m256 scale = _mm256_set1_ps(x.scales_of(row)[first / x.group]);
     sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, sums);
   }
-  return cpu::sum_of_lanes(sums) * m.scale(row, 0);
+  return cpu::sum_of_lanes(sums) * m.scale(column, 0);
 }
 
-[[gnu::target("avx2,fma")]] inline float int4_dot_avx2(const QuantisedMatrix& m, std::int64_t row,
-                                                       const QuantisedInputs& inputs) {
-  const std::byte* block = m.values(row);
+[[gnu::target("avx2,fma")]] inline float int4_dot_avx2(const QuantisedMatrix& m, std::int64_t column,
+                                                       const QuantisedInputs& x, std::int64_t row) {
+  const std::byte* block = m.values(column);
   const __m256i low_half = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
   __m256 sums = _mm256_setzero_ps();
   for (std::int64_t begin = 0; begin < m.in; begin += int4_block) {
@@ -81,19 +81,19 @@ namespace detail {
       __m256i products = _mm256_setzero_si256();
       for (std::int64_t vector = 0; vector < 4; ++vector) {
         const __m256i pairs = int4_pairs(block, vector, runs, first);
-        const std::int8_t* const x = inputs.values.data() + begin + vector * QuantisedInputs::line + first * 4;
-        const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
-        const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 4 * QuantisedInputs::line));
+        const std::int8_t* const inputs = x.values_of(row) + begin + vector * QuantisedInputs::line + first * 4;
+        const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(inputs));
+        const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(inputs + 4 * QuantisedInputs::line));
         products = _mm256_add_epi16(products, _mm256_maddubs_epi16(_mm256_and_si256(pairs, low_half), low));
         products = _mm256_add_epi16(
             products, _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(pairs, 4), low_half), high));
       }
       const std::int64_t run = first_run + first;
       const __m256i offset =
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(inputs.offset.data() + run));  // zeros behind the last
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x.offsets_of(row) + run));  // zeros behind the last
       const __m256 dot = _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_madd_epi16(products, ones), offset));
       const __m256 scale =
-          _mm256_mul_ps(int4_run_scales(m, row, run, runs - first), _mm256_loadu_ps(inputs.scales.data() + run));
+          _mm256_mul_ps(int4_run_scales(m, column, run, runs - first), _mm256_loadu_ps(x.scales_of(row) + run));
       sums = _mm256_fmadd_ps(dot, scale, sums);
     }
     block += runs * (nibble_run / 2);
@@ -134,12 +134,10 @@ namespace detail {
 }  // namespace detail
 
 /// `QuantisedDot` in AVX2.
-[[gnu::target("avx2,fma")]] inline void quantised_dot_avx2(const QuantisedMatrix& m, std::int64_t row,
-                                                           const QuantisedInputs* inputs, std::int64_t count,
-                                                           float* y) {
-  for (std::int64_t n = 0; n < count; ++n)
-    y[n] = m.format == WeightFormat::int8_row ? detail::int8_dot_avx2(m, row, inputs[n])
-                                              : detail::int4_dot_avx2(m, row, inputs[n]);
+[[gnu::target("avx2,fma")]] inline float quantised_dot_avx2(const QuantisedMatrix& m, std::int64_t column,
+                                                            const QuantisedInputs& x, std::int64_t row) {
+  return m.format == WeightFormat::int8_row ? detail::int8_dot_avx2(m, column, x, row)
+                                            : detail::int4_dot_avx2(m, column, x, row);
 }
 
 /// `RowDequantiser` in AVX2.

@@ -118,13 +118,6 @@ template <WeightFormat Format>
   }
 }
 
-/// Adds sums of four products each. Written as an instruction: from the intrinsic, GCC 12 makes copies of the sums in
-/// memory, which halves the speed.
-[[gnu::target("avx512f,avx512vnni"), gnu::always_inline]] inline void add_products(__m512i& sums, __m512i weights,
-                                                                                   __m512i inputs) {
-  asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(weights), "v"(inputs));
-}
-
 /// Adds the products of `Rows` rows with the weights of one group, `quads` of four inputs, to sums [Rows, 64].
 /// Not inlined: amid other loops GCC 12 keeps the sums in memory, which halves the speed.
 /// @param weight_scales of the group's columns, for formats that have a scale for each group
@@ -150,7 +143,7 @@ template <int Rows, std::int64_t Group, bool ScaledWeights>
       std::memcpy(&four, inputs + r * Group + k * 4, sizeof four);
       const __m512i input = _mm512_set1_epi32(four);
 #pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v) add_products(dots[r][v], w[v], input);
+      for (int v = 0; v < vectors; ++v) cpu::add_byte_products(dots[r][v], w[v], input);
     }
   }
 #pragma GCC unroll 6

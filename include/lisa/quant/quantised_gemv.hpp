@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "lisa/cpu/avx512_lanes.hpp"
+#include "lisa/cpu/bfloat16.hpp"
 #include "lisa/cpu/processor.hpp"
+#include "lisa/cpu/row_parts.hpp"
 #include "lisa/quant/quantised_avx2.hpp"
 #include "lisa/quant/quantised_inputs.hpp"
 #include "lisa/quant/quantised_matrix.hpp"
@@ -17,72 +20,166 @@
 
 namespace lisa {
 
-/// y[i] = the product of row `row` of integers with inputs[i], for `count` inputs of the matrix's own format.
-using QuantisedDot = void (*)(const QuantisedMatrix& matrix, std::int64_t row, const QuantisedInputs* inputs,
-                              std::int64_t count, float* y);
+/// y[row * out + column] = the products of all rows of inputs with the weights' rows [begin, end), and a bias: sums in
+/// fp32, rounded once. The inputs are for the matrix's own format. An element is the same in any piece, and for any
+/// number of rows.
+/// @tparam Element float or cpu::Bf16Bits
+/// @param bias [out] or null
+template <class Element>
+using QuantisedGemv = void (*)(const QuantisedMatrix& matrix, const QuantisedInputs& x, std::int64_t begin,
+                               std::int64_t end, const float* bias, Element* y);
 
-inline void quantised_dot_portable(const QuantisedMatrix& m, std::int64_t row, const QuantisedInputs* inputs,
-                                   std::int64_t count, float* y) {
-  const std::int64_t group = m.format == WeightFormat::int8_row ? QuantisedInputs::line : nibble_run;
-  for (std::int64_t n = 0; n < count; ++n) {
-    float total = 0;
-    for (std::int64_t begin = 0; begin < m.in; begin += group) {
-      std::int32_t sum = 0;
-      for (std::int64_t i = begin; i < std::min(m.in, begin + group); ++i)
-        sum += m.integer(row, i) * inputs[n].values[static_cast<std::size_t>(inputs[n].place(i))];
-      const float scale = inputs[n].scales[static_cast<std::size_t>(begin / group)] * m.scale(row, begin);
-      total += static_cast<float>(sum) * scale;
-    }
-    y[n] = total;
+/// The product of the weights' row `column` with the inputs' row `row`.
+using QuantisedDot = float (*)(const QuantisedMatrix& matrix, std::int64_t column, const QuantisedInputs& x,
+                               std::int64_t row);
+
+[[nodiscard]] inline float quantised_dot_portable(const QuantisedMatrix& m, std::int64_t column,
+                                                  const QuantisedInputs& x, std::int64_t row) {
+  float total = 0;
+  for (std::int64_t begin = 0; begin < m.in; begin += x.group) {
+    std::int32_t sum = 0;
+    for (std::int64_t i = begin; i < std::min(m.in, begin + x.group); ++i)
+      sum += m.integer(column, i) * x.values_of(row)[x.place(i)];
+    total += static_cast<float>(sum) * (x.scales_of(row)[begin / x.group] * m.scale(column, begin));
   }
+  return total;
+}
+
+/// One product after the other.
+template <QuantisedDot Dot, class Element>
+void quantised_gemv_of_dots(const QuantisedMatrix& m, const QuantisedInputs& x, std::int64_t begin, std::int64_t end,
+                            const float* bias, Element* y) {
+  for (std::int64_t column = begin; column < end; ++column)
+    for (std::int64_t row = 0; row < x.rows; ++row)
+      y[row * m.out + column] = cpu::rounded_to<Element>(Dot(m, column, x, row) + (bias != nullptr ? bias[column] : 0));
 }
 
 #if defined(__x86_64__)
 
 namespace detail {
 
-template <int Count>
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void int8_dots(const QuantisedMatrix& m,
-                                                                                       std::int64_t row,
-                                                                                       const QuantisedInputs* inputs,
-                                                                                       float* y) {
-  const std::byte* const values = m.values(row);
-  const __m512i offset = _mm512_set1_epi32(static_cast<int>(0x80808080U));
-  // Two sums for each input, so that one need not wait for the other.
-  __m512 sums[2][Count];
+/// Rows of inputs and weights' rows whose sums are computed together: twelve sums of integers, as many of a row's
+/// groups, and three weights.
+inline constexpr int tile_rows = 4, tile_columns = 3;
+
+/// The products of some rows with some columns.
+template <int Rows, int Columns>
+using TileProducts = float[Rows][Columns];
+
+/// Which sums a tile has: of rows of inputs from `row` on with weights' rows from `column` on.
+struct TilePlace {
+  std::int64_t row, column;
+};
+
+/// A tile's operands: what belongs to its first row or column, and how far it is to the next one's.
+struct TileOperands {
+  TileOperands(const QuantisedMatrix& m, const QuantisedInputs& x, const TilePlace& at)
+      : in(m.in),
+        weights(m.values(at.column)),
+        weight_stride(value_bytes(m.format, m.in)),
+        weight_scales(m.scales(at.column)),
+        weight_scale_stride(scale_bytes(m.format, m.in)),
+        values(x.values_of(at.row)),
+        value_stride(x.value_stride),
+        scales(x.scales_of(at.row)),
+        offsets(x.offsets_of(at.row)),
+        scale_stride(x.scale_stride) {}
+
+  std::int64_t in;
+  const std::byte* weights;
+  std::int64_t weight_stride;
+  const std::byte* weight_scales;
+  std::int64_t weight_scale_stride;
+  const std::int8_t* values;
+  std::int64_t value_stride;
+  const float* scales;
+  const std::int32_t* offsets;
+  std::int64_t scale_stride;  ///< of the scales and the offsets
+};
+
+/// Fetches a line of each of `Columns` columns behind a tile's into the second cache, the lines of all in the order of
+/// memory: several columns at once are too many streams for the processor to do that by itself. One column is not.
+template <int Columns>
+[[gnu::always_inline]] inline void fetch_behind(const std::byte* behind, std::int64_t line) {
+  if constexpr (Columns > 1)
+#pragma GCC unroll 3
+    for (int c = 0; c < Columns; ++c) __builtin_prefetch(behind + (line * Columns + c) * QuantisedInputs::line, 0, 2);
+}
+
+/// Adds the products with a line of weights, those of a mask, from input i on.
+template <int Rows, int Columns>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"), gnu::always_inline]] inline void add_int8_line(
+    const TileOperands& of, std::int64_t i, __mmask64 exists, __m512i (&dots)[Rows][Columns]) {
+  // Unsigned bytes q + 128: the instruction multiplies unsigned with signed ones.
+  const __m512i unsigned_bytes = _mm512_set1_epi32(static_cast<int>(0x80808080U));
+  fetch_behind<Columns>(of.weights + Columns * of.weight_stride, i / QuantisedInputs::line);
+  __m512i w[Columns];
+#pragma GCC unroll 3
+  for (int c = 0; c < Columns; ++c)
+    w[c] = _mm512_xor_si512(_mm512_maskz_loadu_epi8(exists, of.weights + c * of.weight_stride + i), unsigned_bytes);
 #pragma GCC unroll 4
-  for (int n = 0; n < Count; ++n) sums[0][n] = sums[1][n] = _mm512_setzero_ps();
-  std::int64_t i = 0;
-  for (; i + 128 <= m.in; i += 128) {
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-      // Unsigned bytes q + 128: the instruction multiplies unsigned with signed ones.
-      const __m512i w = _mm512_xor_si512(_mm512_loadu_si512(values + i + half * 64), offset);
+  for (int r = 0; r < Rows; ++r) {
+    const __m512i inputs = _mm512_loadu_si512(of.values + r * of.value_stride + i);
+#pragma GCC unroll 3
+    for (int c = 0; c < Columns; ++c) cpu::add_byte_products(dots[r][c], w[c], inputs);
+  }
+}
+
+/// The groups of int8 from number `g` to the one before `end`, without the weights' scales: all of their inputs, or for
+/// the last one those that there are. Not inlined, as the other tiles: amid other loops GCC 12 keeps the sums in
+/// memory.
+template <bool WholeGroups, int Rows, int Columns>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"), gnu::noinline]] void multiply_int8_groups(
+    const TileOperands& of, std::int64_t g, std::int64_t end, TileProducts<Rows, Columns>& products) {
+  constexpr std::int64_t line = QuantisedInputs::line, group = QuantisedRows::int8_group;
+  __m512 sums[Rows][Columns];
 #pragma GCC unroll 4
-      for (int n = 0; n < Count; ++n) {
-        const __m512i x = _mm512_loadu_si512(inputs[n].values.data() + i + half * 64);
-        const __m512i dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, x);
-        const __m512 scale = _mm512_set1_ps(inputs[n].scales.data()[i / 64 + half]);
-        sums[half][n] = _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(0xffff, dot), scale, sums[half][n]);
-      }
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 3
+    for (int c = 0; c < Columns; ++c) sums[r][c] = _mm512_setzero_ps();
+  for (; g < end; ++g) {
+    __m512i dots[Rows][Columns];
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) {
+      const __m512i start = _mm512_maskz_set1_epi32(1, of.offsets[r * of.scale_stride + g]);
+#pragma GCC unroll 3
+      for (int c = 0; c < Columns; ++c) dots[r][c] = start;
+    }
+    const std::int64_t first = g * group;
+    if constexpr (WholeGroups) {
+#pragma GCC unroll 2  // four: a single row took a quarter longer on Zen 4
+      for (std::int64_t i = 0; i < group; i += line) add_int8_line(of, first + i, ~__mmask64{0}, dots);
+    } else {
+      for (std::int64_t i = first; i < of.in; i += line)
+        add_int8_line(of, i, ~__mmask64{0} >> (line - std::min(line, of.in - i)), dots);
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) {
+      const __m512 scale = _mm512_set1_ps(of.scales[r * of.scale_stride + g]);
+#pragma GCC unroll 3
+      for (int c = 0; c < Columns; ++c)
+        sums[r][c] = _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(0xffff, dots[r][c]), scale, sums[r][c]);
     }
   }
-  for (; i < m.in; i += 64) {
-    const std::int64_t left = std::min<std::int64_t>(64, m.in - i);
-    const __mmask64 mask = ~__mmask64{0} >> (64 - left);
-    const __m512i w = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, values + i), offset);
 #pragma GCC unroll 4
-    for (int n = 0; n < Count; ++n) {
-      const __m512i x = _mm512_loadu_si512(inputs[n].values.data() + i);  // zeros behind the last
-      const __m512i dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, x);
-      const __m512 scale = _mm512_set1_ps(inputs[n].scales.data()[i / 64]);
-      sums[0][n] = _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(0xffff, dot), scale, sums[0][n]);
-    }
+  for (int r = 0; r < Rows; ++r) cpu::store_sums_of_lanes<Columns>(sums[r], products[r]);
+}
+
+template <int Rows, int Columns>
+void multiply_int8(const TileOperands& of, TileProducts<Rows, Columns>& products) {
+  const std::int64_t whole = of.in / QuantisedRows::int8_group;
+  multiply_int8_groups<true>(of, 0, whole, products);
+  if (of.in % QuantisedRows::int8_group != 0) {
+    TileProducts<Rows, Columns> rest;
+    multiply_int8_groups<false>(of, whole, whole + 1, rest);
+    for (int r = 0; r < Rows; ++r)
+      for (int c = 0; c < Columns; ++c) products[r][c] += rest[r][c];
   }
-  const float scale = m.scale(row, 0);
-#pragma GCC unroll 4
-  for (int n = 0; n < Count; ++n)
-    y[n] = scale * (cpu::sum_of_lanes(_mm512_add_ps(sums[0][n], sums[1][n])) - inputs[n].offset_sum);
+  for (int c = 0; c < Columns; ++c) {
+    float scale;
+    std::memcpy(&scale, of.weight_scales + c * of.weight_scale_stride, sizeof scale);
+    for (int r = 0; r < Rows; ++r) products[r][c] *= scale;
+  }
 }
 
 /// The scales of 16 runs of int4 beginning with run `first`; `mask` has the runs that exist.
@@ -104,107 +201,141 @@ template <WeightFormat Format>
   return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, bits, 16));
 }
 
-/// Adds the products of `runs` runs of 32 int4 weights, at most 16, with the inputs from `begin` on. A constant 16 lets
-/// the compiler leave every mask away.
-template <WeightFormat Format, int Count>
+/// Adds the products with `runs` runs of 32 weights, at most 16, from input `begin` on. A constant 16 lets the compiler
+/// leave every mask away.
+template <WeightFormat Format, int Rows, int Columns>
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"), gnu::always_inline]] inline void add_int4_runs(
-    const std::byte* values, const std::byte* scales, std::int64_t begin, std::int64_t runs,
-    const QuantisedInputs* inputs, __m512 (&sums)[Count]) {
+    const TileOperands& of, std::int64_t begin, std::int64_t runs, __m512 (&sums)[Rows][Columns]) {
+  constexpr std::int64_t line = QuantisedInputs::line, lines_of_half = int4_block / 2 / line;
   const __m512i low_half = _mm512_set1_epi8(15), high_half = _mm512_set1_epi8(static_cast<char>(0xf0));
-  const std::int64_t first = begin / nibble_run;
   const auto mask = static_cast<__mmask16>((1U << runs) - 1);
-  __m512i low[Count], high[Count];
+  const std::int64_t first = begin / nibble_run;
+  const std::byte* const weights = of.weights + begin / 2;
+  const std::int8_t* const values = of.values + begin;
+  // Few sums leave registers for those of the high halves, which then need not be shifted weight by weight.
+  constexpr int halves = Rows * Columns <= 4 ? 2 : 1;
+  __m512i dots[halves][Rows][Columns];
 #pragma GCC unroll 4
-  for (int n = 0; n < Count; ++n) {
-    low[n] = _mm512_loadu_si512(inputs[n].offset.data() + first);
-    high[n] = _mm512_setzero_si512();
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const __m512i pairs = _mm512_maskz_loadu_epi32(mask, values + i * runs * 4);
-    const __m512i w_low = _mm512_and_si512(pairs, low_half), w_high = _mm512_and_si512(pairs, high_half);
-#pragma GCC unroll 4
-    for (int n = 0; n < Count; ++n) {
-      const std::int8_t* const x = inputs[n].values.data() + begin;
-      low[n] = _mm512_dpbusd_epi32(low[n], w_low, _mm512_loadu_si512(x + i * 64));
-      high[n] = _mm512_dpbusd_epi32(high[n], w_high, _mm512_loadu_si512(x + 256 + i * 64));
+  for (int r = 0; r < Rows; ++r) {
+    const __m512i start = _mm512_loadu_si512(of.offsets + r * of.scale_stride + first);
+#pragma GCC unroll 3
+    for (int c = 0; c < Columns; ++c) {
+      dots[halves - 1][r][c] = _mm512_setzero_si512();
+      dots[0][r][c] = start;
     }
   }
-  const __m512 scale = int4_scales<Format>(scales, first, mask);
 #pragma GCC unroll 4
-  for (int n = 0; n < Count; ++n) {
-    // The high halves stand for 16 times their value.
-    const __m512i dot = _mm512_add_epi32(low[n], _mm512_maskz_srai_epi32(0xffff, high[n], 4));
-    const __m512 both = _mm512_mul_ps(scale, _mm512_loadu_ps(inputs[n].scales.data() + first));
-    sums[n] = _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(0xffff, dot), both, sums[n]);
+  for (std::int64_t i = 0; i < lines_of_half; ++i) {
+    fetch_behind<Columns>(of.weights + Columns * of.weight_stride, begin / 2 / line + i);
+#pragma GCC unroll 2
+    for (int high = 0; high < 2; ++high) {
+      __m512i w[Columns];
+#pragma GCC unroll 3
+      for (int c = 0; c < Columns; ++c) {
+        const __m512i pairs = _mm512_maskz_loadu_epi32(mask, weights + c * of.weight_stride + i * runs * 4);
+        if (high == 0)
+          w[c] = _mm512_and_si512(pairs, low_half);
+        else if (halves == 2)
+          w[c] = _mm512_and_si512(pairs, high_half);
+        else
+          w[c] = _mm512_and_si512(_mm512_maskz_srli_epi16(~__mmask32{0}, pairs, 4), low_half);
+      }
+#pragma GCC unroll 4
+      for (int r = 0; r < Rows; ++r) {
+        const __m512i inputs = _mm512_loadu_si512(values + r * of.value_stride + (high * lines_of_half + i) * line);
+#pragma GCC unroll 3
+        for (int c = 0; c < Columns; ++c) cpu::add_byte_products(dots[high * (halves - 1)][r][c], w[c], inputs);
+      }
+    }
+  }
+#pragma GCC unroll 3
+  for (int c = 0; c < Columns; ++c) {
+    const __m512 weight_scales = int4_scales<Format>(of.weight_scales + c * of.weight_scale_stride, first, mask);
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) {
+      __m512i dot = dots[0][r][c];
+      // They stand for 16 times their value.
+      if constexpr (halves == 2) dot = _mm512_add_epi32(dot, _mm512_maskz_srai_epi32(0xffff, dots[1][r][c], 4));
+      const __m512 both = _mm512_mul_ps(weight_scales, _mm512_loadu_ps(of.scales + r * of.scale_stride + first));
+      sums[r][c] = _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(0xffff, dot), both, sums[r][c]);
+    }
   }
 }
 
-template <WeightFormat Format, int Count>
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void int4_dots(const QuantisedMatrix& m,
-                                                                                       std::int64_t row,
-                                                                                       const QuantisedInputs* inputs,
-                                                                                       float* y) {
-  const std::byte* const values = m.values(row);
-  const std::byte* const scales = m.scales(row);
-  __m512 sums[Count];
+template <WeightFormat Format, int Rows, int Columns>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"), gnu::noinline]] void multiply_int4(
+    const TileOperands& of, TileProducts<Rows, Columns>& products) {
+  __m512 sums[Rows][Columns];
 #pragma GCC unroll 4
-  for (int n = 0; n < Count; ++n) sums[n] = _mm512_setzero_ps();
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 3
+    for (int c = 0; c < Columns; ++c) sums[r][c] = _mm512_setzero_ps();
   std::int64_t begin = 0;
-  for (; begin + int4_block <= m.in; begin += int4_block)
-    add_int4_runs<Format, Count>(values + begin / 2, scales, begin, 16, inputs, sums);
-  if (begin < m.in)
-    add_int4_runs<Format, Count>(values + begin / 2, scales, begin, (m.in - begin + nibble_run - 1) / nibble_run,
-                                 inputs, sums);
+  for (; begin + int4_block <= of.in; begin += int4_block) add_int4_runs<Format>(of, begin, 16, sums);
+  if (begin < of.in) add_int4_runs<Format>(of, begin, (of.in - begin + nibble_run - 1) / nibble_run, sums);
 #pragma GCC unroll 4
-  for (int n = 0; n < Count; ++n) y[n] = cpu::sum_of_lanes(sums[n]);
+  for (int r = 0; r < Rows; ++r) cpu::store_sums_of_lanes<Columns>(sums[r], products[r]);
 }
 
-template <int Count>
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void quantised_dots(
-    const QuantisedMatrix& m, std::int64_t row, const QuantisedInputs* inputs, float* y) {
+template <int Rows, int Columns, class Element>
+void multiply_tile(const QuantisedMatrix& m, const QuantisedInputs& x, const TilePlace& at, const float* bias,
+                   Element* y) {
+  const TileOperands of(m, x, at);
+  TileProducts<Rows, Columns> products{};
   switch (m.format) {
     case WeightFormat::int8_row:
-      return int8_dots<Count>(m, row, inputs, y);
+      multiply_int8<Rows, Columns>(of, products);
+      break;
     case WeightFormat::int4_group32:
-      return int4_dots<WeightFormat::int4_group32, Count>(m, row, inputs, y);
+      multiply_int4<WeightFormat::int4_group32, Rows, Columns>(of, products);
+      break;
     case WeightFormat::int4_group128:
-      return int4_dots<WeightFormat::int4_group128, Count>(m, row, inputs, y);
+      multiply_int4<WeightFormat::int4_group128, Rows, Columns>(of, products);
+      break;
     case WeightFormat::nf4_group64:
-      break;  // no integers
+      return;  // no integers
   }
+  for (int r = 0; r < Rows; ++r)
+    for (int c = 0; c < Columns; ++c)
+      y[(at.row + r) * m.out + at.column + c] =
+          cpu::rounded_to<Element>(products[r][c] + (bias != nullptr ? bias[at.column + c] : 0));
+}
+
+/// All rows of `Columns` columns.
+template <int Columns, class Element>
+void multiply_all_rows(const QuantisedMatrix& m, const QuantisedInputs& x, std::int64_t column, const float* bias,
+                       Element* y) {
+  cpu::for_row_parts<tile_rows>(
+      x.rows, [&]<int Rows>(std::int64_t first) { multiply_tile<Rows, Columns>(m, x, {first, column}, bias, y); });
 }
 
 }  // namespace detail
 
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]] inline void quantised_dot_avx512(
-    const QuantisedMatrix& m, std::int64_t row, const QuantisedInputs* inputs, std::int64_t count, float* y) {
-  for (std::int64_t n = 0; n < count; n += 4) {
-    switch (std::min<std::int64_t>(4, count - n)) {
-      case 1:
-        detail::quantised_dots<1>(m, row, inputs + n, y + n);
-        break;
-      case 2:
-        detail::quantised_dots<2>(m, row, inputs + n, y + n);
-        break;
-      case 3:
-        detail::quantised_dots<3>(m, row, inputs + n, y + n);
-        break;
-      default:
-        detail::quantised_dots<4>(m, row, inputs + n, y + n);
-    }
+template <class Element>
+void quantised_gemv_avx512(const QuantisedMatrix& m, const QuantisedInputs& x, std::int64_t begin, std::int64_t end,
+                           const float* bias, Element* y) {
+  constexpr int together = detail::tile_columns;
+  if (x.rows == 1) {  // the processor follows one column after the other by itself
+    for (; begin < end; ++begin) detail::multiply_tile<1, 1>(m, x, {0, begin}, bias, y);
+    return;
   }
+  for (; begin + together <= end; begin += together) detail::multiply_all_rows<together>(m, x, begin, bias, y);
+  for (; begin < end; ++begin) detail::multiply_all_rows<1>(m, x, begin, bias, y);
 }
 
 #endif
 
-/// The fastest product that this processor can run.
-[[nodiscard]] inline QuantisedDot find_quantised_dot() {
+/// The fastest product of few rows that this processor can run.
+template <class Element>
+[[nodiscard]] QuantisedGemv<Element> find_quantised_gemv() {
 #if defined(__x86_64__)
-  if (cpu::has_avx512_vnni()) return quantised_dot_avx512;
-  if (cpu::has_avx2()) return quantised_dot_avx2;
+  if (cpu::has_avx512_vnni()) return quantised_gemv_avx512<Element>;
+  if (cpu::has_avx2()) return quantised_gemv_of_dots<quantised_dot_avx2, Element>;
 #endif
-  return quantised_dot_portable;
+  return quantised_gemv_of_dots<quantised_dot_portable, Element>;
 }
+
+/// Rows up to which this processor runs it faster than what takes many rows.
+[[nodiscard]] inline std::int64_t quantised_gemv_rows() { return cpu::has_avx512_vnni() ? 16 : 8; }
 
 }  // namespace lisa
