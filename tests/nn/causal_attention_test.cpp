@@ -77,6 +77,13 @@ const std::vector<Case> kernel_cases = {
     {4, 2, 99, 316, 128}, {1, 1, 3, 200, 256},   {2, 1, 384, 384, 32}, {1, 1, 385, 400, 128}, {1, 1, 60, 511, 64},
     {1, 1, 5, 512, 16},   {1, 1, 130, 1023, 64}, {1, 1, 2, 1024, 128}, {2, 1, 700, 1100, 64}, {1, 1, 90, 2101, 96}};
 
+/// Steps of generation, for which there is a kernel of its own: fours of keys and pairs of values with every rest, and
+/// widths that are no multiple of its registers.
+const std::vector<Case> single_rows = {{2, 2, 1, 1, 16},   {2, 1, 1, 2, 48},    {4, 2, 1, 3, 64},
+                                       {1, 1, 1, 4, 80},   {3, 3, 1, 15, 112},  {4, 2, 1, 16, 128},
+                                       {1, 1, 1, 17, 256}, {2, 2, 1, 64, 144},  {8, 2, 1, 65, 128},
+                                       {2, 1, 1, 316, 96}, {1, 1, 1, 317, 208}, {1, 1, 1, 2049, 32}};
+
 }  // namespace
 
 TEST_CASE("causal attention equals its definition in fp32") {
@@ -90,6 +97,37 @@ TEST_CASE("causal attention in bf16 stays within the rounding of scores and weig
 TEST_CASE("causal attention equals its definition around the edges of tiles") {
   for (const Case& c : kernel_cases) compare(c, at::kFloat, 2e-6);
   for (const Case& c : kernel_cases) compare(c, at::kBFloat16, 1.2e-2);
+}
+
+TEST_CASE("causal attention of a single row equals its definition") {
+  for (const Case& c : single_rows) compare(c, at::kFloat, 2e-6);
+  for (const Case& c : single_rows) compare(c, at::kBFloat16, 1.2e-2);
+}
+
+TEST_CASE("a single row attends as it does as the last one of many") {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16})
+    for (const dim keys : {5, 64, 201}) {
+      const at::Tensor q = test::random_tensor({4, 5, 64}, 1, dtype), k = test::random_tensor({2, keys, 64}, 2, dtype),
+                       v = test::random_tensor({2, keys, 64}, 3, dtype);
+      const at::Tensor last = causal_attention(q, k, v).narrow(1, 4, 1);
+      CHECK(test::relative_l2(causal_attention(q.narrow(1, 4, 1), k, v), last) < (dtype == at::kFloat ? 1e-6 : 4e-3));
+    }
+}
+
+TEST_CASE("NaN and infinities reach a single row's result") {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor q = test::random_tensor({2, 1, 64}, 1, dtype), k = test::random_tensor({2, 9, 64}, 2, dtype);
+    const at::Tensor v = test::random_tensor({2, 9, 64}, 3, dtype);
+    const at::Tensor key = k.clone(), value = v.clone();
+    key[1][8][3] = nan;
+    value[0][8][5] = infinity;
+    const at::Tensor of_key = causal_attention(q, key, v).isnan(), of_value = causal_attention(q, k, value);
+    CHECK(of_key[1].all().item<bool>());
+    CHECK_FALSE(of_key[0].any().item<bool>());
+    CHECK(of_value.isinf().sum().item<std::int64_t>() == 1);
+    CHECK(of_value[0][0][5].isinf().item<bool>());
+  }
 }
 
 TEST_CASE("causal attention takes queries and keys as layers leave them, and gives heads side by side") {

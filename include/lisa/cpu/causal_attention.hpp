@@ -3,37 +3,21 @@
 #include <cstdint>
 
 #include "lisa/cpu/bfloat16.hpp"
+#include "lisa/cpu/causal_attention_head.hpp"
 #include "lisa/cpu/processor.hpp"
+#include "lisa/cpu/single_row_attention.hpp"
 
 #if defined(__x86_64__)
 #include <algorithm>
 #include <cstddef>
-#include <limits>
 #include <memory>
 
-#include "lisa/cpu/attention_lanes.hpp"
 #include "lisa/cpu/avx512_lanes.hpp"
 #include "lisa/cpu/gemm.hpp"
 #include "lisa/cpu/matrix_product.hpp"
 #endif
 
 namespace lisa::cpu {
-
-/// Causal attention of one head: query row i sees the first keys - rows + i + 1 keys. Rounded to `Element` where single
-/// operators round: products of queries and keys, their quotients by the root of head_dim, the softmax, and the result;
-/// sums are fp32.
-/// @tparam Element Bf16Bits or float
-template <class Element>
-struct CausalAttentionHead {
-  const Element* queries;  // [rows, head_dim], rows query_stride apart
-  std::int64_t query_stride;
-  const Element* keys;    // [key_count, head_dim], one behind the other
-  const Element* values;  // as keys
-  Element* out;           // [rows, head_dim], rows out_stride apart
-  std::int64_t out_stride;
-  std::int64_t rows, key_count, head_dim;
-  float scale;  ///< the root of head_dim
-};
 
 /// Computes the rows [begin, end) of a head. An element is the same in any part.
 template <class Element>
@@ -50,12 +34,6 @@ inline constexpr std::int64_t causal_attention_rows = 384;
 #if defined(__x86_64__)
 
 namespace detail {
-
-/// Keys that the row sees.
-template <class Element>
-[[nodiscard]] std::int64_t visible_keys(const CausalAttentionHead<Element>& head, std::int64_t row) {
-  return head.key_count - head.rows + row + 1;
-}
 
 /// Writes the products of rows [begin, end) with the keys that any of them sees, in panels of 64 keys; a row of scores
 /// is `stride` long. Rows that see nothing of a panel are left out.
@@ -81,37 +59,6 @@ template <class Element>
     add_panel_to_all(panel, head.queries + row * head.query_stride, head.query_stride,
                      head.head_dim / elements_of_lane<Element>, end - row, sums, NextWeights{});
   }
-}
-
-/// The softmax of the first `count` scores over `scale`, in place; what follows up to `padded`, a multiple of 16, is 0.
-/// @param powers  room for `padded` numbers
-template <class Element>
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::noinline]] void causal_softmax(
-    Element* scores, std::int64_t count, std::int64_t padded, float scale, float* powers) {
-  const __m512 divisor = _mm512_set1_ps(scale);
-  const auto exist = [count](std::int64_t i) {
-    return static_cast<__mmask16>(count - i >= 16 ? 0xffff : (1U << std::max<std::int64_t>(0, count - i)) - 1);
-  };
-  __m512 highest = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
-  for (std::int64_t i = 0; i < count; i += 16) {
-    __m512 score = _mm512_maskz_div_ps(0xffff, load_elements(scores + i, exist(i)), divisor);
-    if constexpr (sizeof(Element) < sizeof(float)) score = rounded_lanes(score);
-    score = _mm512_mask_mov_ps(_mm512_set1_ps(-std::numeric_limits<float>::infinity()), exist(i), score);
-    _mm512_storeu_ps(powers + i, score);
-    highest = larger(highest, score);
-  }
-  const __m512 top = _mm512_set1_ps(largest_of_lanes(highest));
-  __m512 sums = _mm512_setzero_ps();
-  for (std::int64_t i = 0; i < count; i += 16) {
-    const __m512 power = exp_lanes(_mm512_sub_ps(_mm512_loadu_ps(powers + i), top));
-    _mm512_storeu_ps(powers + i, power);
-    sums = _mm512_add_ps(sums, power);
-  }
-  const __m512 sum = _mm512_set1_ps(sum_of_lanes(sums));
-  for (std::int64_t i = 0; i < count; i += 16)
-    store_rounded(scores + i, 0xffff, _mm512_maskz_div_ps(0xffff, _mm512_loadu_ps(powers + i), sum));
-  for (std::int64_t i = (count + 15) / 16 * 16; i < padded; i += 16)
-    store_rounded(scores + i, 0xffff, _mm512_setzero_ps());
 }
 
 /// 16 columns of a value, in the lower halves of the lanes.
@@ -185,6 +132,7 @@ template <class Element>
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]] void causal_attention_avx512(
     const CausalAttentionHead<Element>& head, std::int64_t begin, std::int64_t end) {
   using namespace detail;
+  if (head.rows == 1 && begin < end) return single_row_attention_avx512(head);
   const std::int64_t most = std::min(causal_attention_rows, end - begin);
   const std::int64_t stride = (visible_keys(head, end - 1) + gemm_columns - 1) / gemm_columns * gemm_columns;
   const auto panel = std::make_unique_for_overwrite<WeightPanel<Element>>();

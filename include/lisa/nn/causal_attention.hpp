@@ -45,7 +45,9 @@ template <class Element>
                                              .scale = static_cast<float>(std::sqrt(static_cast<double>(head_dim)))};
   };
   const dim parts = (rows + cpu::causal_attention_rows - 1) / cpu::causal_attention_rows;
-  at::parallel_for(0, heads * parts, 1, [&](dim begin, dim end) {
+  // A thread is worth waking for some hundred thousand products.
+  const dim grain = std::max<dim>(1, (dim{1} << 17) / (rows * key.size(1) * head_dim));
+  at::parallel_for(0, heads * parts, grain, [&](dim begin, dim end) {
     for (dim i = begin; i < end; ++i) {
       const dim first = i % parts * cpu::causal_attention_rows;
       kernel(head(i / parts), first, std::min(rows, first + cpu::causal_attention_rows));
@@ -54,8 +56,7 @@ template <class Element>
   return out.transpose(0, 1);
 }
 
-/// Nothing where the CPU's kernel does not apply: other devices, dtypes and widths, operands that record gradients, and
-/// single rows, which read every key once.
+/// Nothing where the CPU's kernel does not apply: other devices, dtypes and widths, and operands that record gradients.
 [[nodiscard]] inline std::optional<at::Tensor> own_causal_attention(const at::Tensor& query, const at::Tensor& key,
                                                                     const at::Tensor& value) {
   static const auto of_bf16 = cpu::own_kernels_enabled() ? cpu::find_causal_attention<cpu::Bf16Bits>() : nullptr;
@@ -65,8 +66,7 @@ template <class Element>
     return t.device().is_cpu() && t.scalar_type() == dtype && !(at::GradMode::is_enabled() && t.requires_grad());
   };
   const bool takes = (dtype == at::kBFloat16 ? of_bf16 != nullptr : dtype == at::kFloat && of_fp32 != nullptr) &&
-                     query.size(1) > 1 && cpu::causal_attention_takes(query.size(2)) && plain(query) && plain(key) &&
-                     plain(value);
+                     cpu::causal_attention_takes(query.size(2)) && plain(query) && plain(key) && plain(value);
   if (!takes) return std::nullopt;
   const auto in_rows = [](const at::Tensor& t) {
     return t.stride(2) == 1 && t.stride(1) == t.size(2) ? t : t.contiguous();
