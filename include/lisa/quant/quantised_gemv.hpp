@@ -73,17 +73,28 @@ struct TilePlace {
 
 /// A tile's operands: what belongs to its first row or column, and how far it is to the next one's.
 struct TileOperands {
-  TileOperands(const QuantisedMatrix& m, const QuantisedInputs& x, const TilePlace& at)
+  /// Of the first tile.
+  TileOperands(const QuantisedMatrix& m, const QuantisedInputs& x)
       : in(m.in),
-        weights(m.values(at.column)),
+        weights(m.values(0)),
         weight_stride(value_bytes(m.format, m.in)),
-        weight_scales(m.scales(at.column)),
+        weight_scales(m.scales(0)),
         weight_scale_stride(scale_bytes(m.format, m.in)),
-        values(x.values_of(at.row)),
+        values(x.values_of(0)),
         value_stride(x.value_stride),
-        scales(x.scales_of(at.row)),
-        offsets(x.offsets_of(at.row)),
+        scales(x.scales_of(0)),
+        offsets(x.offsets_of(0)),
         scale_stride(x.scale_stride) {}
+
+  [[nodiscard]] TileOperands at(const TilePlace& place) const {
+    TileOperands moved = *this;
+    moved.weights += place.column * weight_stride;
+    moved.weight_scales += place.column * weight_scale_stride;
+    moved.values += place.row * value_stride;
+    moved.scales += place.row * scale_stride;
+    moved.offsets += place.row * scale_stride;
+    return moved;
+  }
 
   std::int64_t in;
   const std::byte* weights;
@@ -277,36 +288,42 @@ template <WeightFormat Format, int Rows, int Columns>
   for (int r = 0; r < Rows; ++r) cpu::store_sums_of_lanes<Columns>(sums[r], products[r]);
 }
 
-template <int Rows, int Columns, class Element>
-void multiply_tile(const QuantisedMatrix& m, const QuantisedInputs& x, const TilePlace& at, const float* bias,
-                   Element* y) {
-  const TileOperands of(m, x, at);
+/// Where products go to.
+template <class Element>
+struct ProductTarget {
+  Element* y;  // [rows, out]
+  std::int64_t out;
+  const float* bias;  // [out] or null
+};
+
+template <WeightFormat Format, int Rows, int Columns, class Element>
+void multiply_tile(const TileOperands& first, const TilePlace& at, const ProductTarget<Element>& to) {
   TileProducts<Rows, Columns> products{};
-  switch (m.format) {
-    case WeightFormat::int8_row:
-      multiply_int8<Rows, Columns>(of, products);
-      break;
-    case WeightFormat::int4_group32:
-      multiply_int4<WeightFormat::int4_group32, Rows, Columns>(of, products);
-      break;
-    case WeightFormat::int4_group128:
-      multiply_int4<WeightFormat::int4_group128, Rows, Columns>(of, products);
-      break;
-    case WeightFormat::nf4_group64:
-      return;  // no integers
-  }
+  if constexpr (Format == WeightFormat::int8_row)
+    multiply_int8<Rows, Columns>(first.at(at), products);
+  else
+    multiply_int4<Format, Rows, Columns>(first.at(at), products);
   for (int r = 0; r < Rows; ++r)
     for (int c = 0; c < Columns; ++c)
-      y[(at.row + r) * m.out + at.column + c] =
-          cpu::rounded_to<Element>(products[r][c] + (bias != nullptr ? bias[at.column + c] : 0));
+      to.y[(at.row + r) * to.out + at.column + c] =
+          cpu::rounded_to<Element>(products[r][c] + (to.bias != nullptr ? to.bias[at.column + c] : 0));
 }
 
-/// All rows of `Columns` columns.
-template <int Columns, class Element>
-void multiply_all_rows(const QuantisedMatrix& m, const QuantisedInputs& x, std::int64_t column, const float* bias,
-                       Element* y) {
-  cpu::for_row_parts<tile_rows>(
-      x.rows, [&]<int Rows>(std::int64_t first) { multiply_tile<Rows, Columns>(m, x, {first, column}, bias, y); });
+/// All rows of the columns [begin, end).
+template <WeightFormat Format, class Element>
+void multiply_columns(const TileOperands& first, std::int64_t rows, std::int64_t begin, std::int64_t end,
+                      const ProductTarget<Element>& to) {
+  if (rows == 1) {  // the processor follows one column after the other by itself
+    for (; begin < end; ++begin) multiply_tile<Format, 1, 1>(first, {0, begin}, to);
+    return;
+  }
+  const auto of_columns = [&]<int Columns>() {
+    for (; begin + Columns <= end; begin += Columns)
+      cpu::for_row_parts<tile_rows>(
+          rows, [&]<int Rows>(std::int64_t row) { multiply_tile<Format, Rows, Columns>(first, {row, begin}, to); });
+  };
+  of_columns.template operator()<tile_columns>();
+  of_columns.template operator()<1>();
 }
 
 }  // namespace detail
@@ -314,13 +331,18 @@ void multiply_all_rows(const QuantisedMatrix& m, const QuantisedInputs& x, std::
 template <class Element>
 void quantised_gemv_avx512(const QuantisedMatrix& m, const QuantisedInputs& x, std::int64_t begin, std::int64_t end,
                            const float* bias, Element* y) {
-  constexpr int together = detail::tile_columns;
-  if (x.rows == 1) {  // the processor follows one column after the other by itself
-    for (; begin < end; ++begin) detail::multiply_tile<1, 1>(m, x, {0, begin}, bias, y);
-    return;
+  const detail::TileOperands first(m, x);
+  const detail::ProductTarget<Element> to{y, m.out, bias};
+  switch (m.format) {
+    case WeightFormat::int8_row:
+      return detail::multiply_columns<WeightFormat::int8_row>(first, x.rows, begin, end, to);
+    case WeightFormat::int4_group32:
+      return detail::multiply_columns<WeightFormat::int4_group32>(first, x.rows, begin, end, to);
+    case WeightFormat::int4_group128:
+      return detail::multiply_columns<WeightFormat::int4_group128>(first, x.rows, begin, end, to);
+    case WeightFormat::nf4_group64:
+      return;  // no integers
   }
-  for (; begin + together <= end; begin += together) detail::multiply_all_rows<together>(m, x, begin, bias, y);
-  for (; begin < end; ++begin) detail::multiply_all_rows<1>(m, x, begin, bias, y);
 }
 
 #endif
