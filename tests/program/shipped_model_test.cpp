@@ -63,6 +63,9 @@ TEST_CASE("lisa-tiny answers questions about held-out scenes as well as its card
   // Below the card's figures by more than the choice of scenes makes; far above what needs no model.
   CHECK(naming >= 0.75);
   CHECK(reasoning >= 0.60);
+  for (const Json& result : summary.at("results"))
+    if (result.at("method") == "free_running" && result.at("group").is_null())
+      CHECK(result.at("mask_counts_right").get<double>() >= 0.93);
   CHECK(naming > 1.5 * giou(summary, "largest_object", seen));
   CHECK(reasoning > 1.5 * giou(summary, "largest_object", thought));
 }

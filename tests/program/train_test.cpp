@@ -173,7 +173,7 @@ TEST_CASE("adapters train beside a language model in 8 or 4 bits, and are folded
     const ProgramRun asked =
         run_program(LISA_TINY_PROGRAM,
                     {"segment", "--model", output + "/checkpoint", "--image", demo_picture, "--prompt",
-                     "Can you segment the mug in this image?", "--output", folder / (format + "-answer"), "--json"});
+                     "Can you segment the camera in this image?", "--output", folder / (format + "-answer"), "--json"});
     REQUIRE_MESSAGE(asked.exit_code == 0, asked.err);
     CHECK(parse_json(asked.out, "output").at("masks").size() == 1);
   }

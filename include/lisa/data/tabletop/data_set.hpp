@@ -64,7 +64,7 @@ struct TabletopShare {
 /// What a model is fine-tuned on: facts answered with masks.
 [[nodiscard]] inline std::vector<TabletopShare> tabletop_reasoning_shares() {
   using tabletop::Group;
-  return {{Group::reasoning, 1}, {Group::knowledge, 1}, {Group::explanatory, 1}};
+  return {{Group::reasoning, 1}, {Group::knowledge, 1}, {Group::explanatory, 2}};
 }
 
 /// Every group that is answered with masks, alike.
