@@ -12,7 +12,7 @@
 //
 #include <doctest/doctest.h>
 
-#include "random_product.hpp"
+#include "tests/cpu/random_product.hpp"
 
 using namespace lisa::cpu;
 
@@ -24,6 +24,7 @@ std::vector<std::pair<std::string, FewRowProduct>> runnable() {
 #if defined(__x86_64__)
   if (has_avx512_bf16()) found.emplace_back("avx512", few_row_product_avx512);
 #endif
+  if (found.empty()) MESSAGE("not run: no kernel for this processor");
   return found;
 }
 

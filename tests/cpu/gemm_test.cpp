@@ -11,7 +11,7 @@
 //
 #include <doctest/doctest.h>
 
-#include "random_product.hpp"
+#include "tests/cpu/random_product.hpp"
 
 using namespace lisa::cpu;
 

@@ -10,7 +10,7 @@
 //
 #include <doctest/doctest.h>
 
-#include "random_product.hpp"
+#include "tests/cpu/random_product.hpp"
 
 using namespace lisa::cpu;
 

@@ -9,16 +9,19 @@
 #include <doctest/doctest.h>
 
 #include "lisa/cpu/causal_attention.hpp"
-#include "random_product.hpp"
+#include "tests/cpu/random_product.hpp"
 
 using namespace lisa::cpu;
 
 TEST_CASE_TEMPLATE("attention of a single row reads and writes nothing behind its operands", Element, Bf16Bits, float) {
   // Allocations of exactly their size: the sanitized build of this test reports an element too many.
   const auto kernel = find_causal_attention<Element>();
+  if (kernel == nullptr) {
+    MESSAGE("not run: no kernel for this processor");
+    return;
+  }
   for (const std::int64_t keys : {1, 2, 3, 4, 5, 15, 16, 17, 33})
     for (const std::int64_t head_dim : {16, 32, 48, 80, 128, 144, 256}) {
-      if (kernel == nullptr) continue;
       CAPTURE(keys);
       CAPTURE(head_dim);
       const auto query = random_values<Element>(head_dim, 1), key = random_values<Element>(keys * head_dim, 2);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "lisa/cpu/bfloat16.hpp"
@@ -40,6 +41,17 @@ inline constexpr std::int64_t elements_of_lane = 4 / sizeof(Element);
     const Bf16Bits* from, __mmask16 mask) {
   const __m256i bits = _mm256_maskz_loadu_epi16(mask, from);
   return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, bits), 16));
+}
+
+/// 16 lanes from memory, of which the first `count` elements, at least one, exist; zeros behind them.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline __m512i load_lanes(
+    const Bf16Bits* from, std::int64_t count) {
+  return _mm512_maskz_loadu_epi16(~__mmask32{0} >> (32 - std::min<std::int64_t>(32, count)), from);
+}
+
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline __m512i load_lanes(
+    const float* from, std::int64_t count) {
+  return _mm512_maskz_loadu_epi32(static_cast<__mmask16>(0xffffU >> (16 - std::min<std::int64_t>(16, count))), from);
 }
 
 /// Adds the products of each lane. Written as instructions: from the intrinsics, GCC 12 makes copies of the sums in

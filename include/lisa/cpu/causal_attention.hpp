@@ -61,14 +61,6 @@ template <class Element>
   }
 }
 
-/// 16 columns of a value, in the lower halves of the lanes.
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline __m512i value_lanes(
-    const CausalAttentionHead<Bf16Bits>& head, std::int64_t value, std::int64_t column) {
-  if (value >= head.key_count) return _mm512_setzero_si512();
-  const Bf16Bits* const from = head.values + value * head.head_dim + column;
-  return _mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-}
-
 /// Values [first, first + count) in the order of their use by a product with shares: 64 columns from `column` on. A
 /// column or value that does not exist is 0.
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]] inline void pack_values(
@@ -89,10 +81,7 @@ template <class Element>
   for (std::int64_t k = 0; 2 * k < count; ++k)
     for (int v = 0; v < 4; ++v)
       panel.weights[k][v] =
-          v < registers ? _mm512_or_si512(value_lanes(head, first + 2 * k, column + 16 * v),
-                                          _mm512_maskz_slli_epi32(
-                                              0xffff, value_lanes(head, first + 2 * k + 1, column + 16 * v), 16))
-                        : _mm512_setzero_si512();
+          v < registers ? value_pair_lanes(head, first + 2 * k, column + 16 * v) : _mm512_setzero_si512();
 }
 
 /// Writes 64 columns of the rows [begin, end): their shares of the values. Some rows at a time take no more values than

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "lisa/cpu/bfloat16.hpp"
+
 #if defined(__x86_64__)
 #include <algorithm>
 #include <limits>
@@ -67,6 +69,21 @@ template <class Element>
     store_rounded(scores + i, 0xffff, _mm512_maskz_div_ps(0xffff, _mm512_loadu_ps(powers + i), sum));
   for (std::int64_t i = (count + 15) / 16 * 16; i < padded; i += 16)
     store_rounded(scores + i, 0xffff, _mm512_setzero_ps());
+}
+
+/// 16 columns of a value, in the lower halves of the lanes.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline __m512i value_lanes(
+    const CausalAttentionHead<Bf16Bits>& head, std::int64_t value, std::int64_t column) {
+  if (value >= head.key_count) return _mm512_setzero_si512();
+  const Bf16Bits* const from = head.values + value * head.head_dim + column;
+  return _mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+}
+
+/// 16 columns of a value and of the next one, which are neighbours in a lane. A value that does not exist is 0.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline __m512i value_pair_lanes(
+    const CausalAttentionHead<Bf16Bits>& head, std::int64_t value, std::int64_t column) {
+  return _mm512_or_si512(value_lanes(head, value, column),
+                         _mm512_maskz_slli_epi32(0xffff, value_lanes(head, value + 1, column), 16));
 }
 
 }  // namespace detail

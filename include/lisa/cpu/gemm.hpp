@@ -66,17 +66,6 @@ template <class Element>
           std::min(WeightPanel<Element>::inputs, product.inner - first)};
 }
 
-/// 16 lanes from memory, of which the first `count` elements exist.
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline __m512i load_lanes(
-    const Bf16Bits* from, std::int64_t count) {
-  return _mm512_maskz_loadu_epi16(~__mmask32{0} >> (32 - std::min<std::int64_t>(32, count)), from);
-}
-
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq"), gnu::always_inline]] inline __m512i load_lanes(
-    const float* from, std::int64_t count) {
-  return _mm512_maskz_loadu_epi32(static_cast<__mmask16>(0xffffU >> (16 - std::min<std::int64_t>(16, count))), from);
-}
-
 /// Zeros stand for columns that do not exist.
 template <class Element>
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq")]] void pack_panel(const MatrixProduct<Element>& product,

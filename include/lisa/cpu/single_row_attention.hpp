@@ -6,12 +6,10 @@
 #include "lisa/cpu/causal_attention_head.hpp"
 
 #if defined(__x86_64__)
-#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <memory>
 
-#include "lisa/cpu/attention_lanes.hpp"
 #include "lisa/cpu/avx512_lanes.hpp"
 #endif
 
@@ -25,17 +23,6 @@ namespace detail {
 template <class Element>
 inline constexpr std::int64_t register_elements = 16 * elements_of_lane<Element>;
 
-/// A register of the elements from `from` on, of which `count` exist; zeros behind them.
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline __m512i load_existing(
-    const Bf16Bits* from, std::int64_t count) {
-  return _mm512_maskz_loadu_epi16(~__mmask32{0} >> (32 - std::clamp<std::int64_t>(count, 1, 32)), from);
-}
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::always_inline]] inline __m512i load_existing(
-    const float* from, std::int64_t count) {
-  return _mm512_maskz_loadu_epi32(static_cast<__mmask16>(0xffffU >> (16 - std::clamp<std::int64_t>(count, 1, 16))),
-                                  from);
-}
-
 /// Writes the products of the query with `Count` keys from number `key` on.
 template <int Count, class Element>
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), gnu::noinline]] void write_row_scores(
@@ -45,10 +32,10 @@ template <int Count, class Element>
 #pragma GCC unroll 4
   for (int k = 0; k < Count; ++k) sums[k] = _mm512_setzero_ps();
   for (std::int64_t i = 0; i < head.head_dim; i += register_elements<Element>) {
-    const __m512i query = load_existing(head.queries + i, head.head_dim - i);
+    const __m512i query = load_lanes(head.queries + i, head.head_dim - i);
 #pragma GCC unroll 4
     for (int k = 0; k < Count; ++k)
-      add_lane_products<Element>(sums[k], load_existing(keys + k * head.head_dim + i, head.head_dim - i), query);
+      add_lane_products<Element>(sums[k], load_lanes(keys + k * head.head_dim + i, head.head_dim - i), query);
   }
   float products[Count];
   store_sums_of_lanes<Count>(sums, products);
@@ -81,21 +68,12 @@ template <int Registers>
 #pragma GCC unroll 8
   for (int i = 0; i < Registers; ++i) sums[i] = _mm512_setzero_ps();
   for (std::int64_t k = 0; k < head.key_count; k += 2) {
-    const Bf16Bits* const value = head.values + k * head.head_dim + column;
-    const bool paired = k + 1 < head.key_count;  // the shares have a zero behind the last
-    std::int32_t pair;
+    std::int32_t pair;  // the shares have a zero behind the last
     std::memcpy(&pair, shares + k, sizeof pair);
     const __m512i share = _mm512_set1_epi32(pair);
 #pragma GCC unroll 8
-    for (int i = 0; i < Registers; ++i) {
-      const auto columns = [&](const Bf16Bits* from) __attribute__((
-                               target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"), always_inline)) {
-        return _mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 16 * i)));
-      };
-      const __m512i even = columns(value);
-      const __m512i odd = paired ? columns(value + head.head_dim) : _mm512_setzero_si512();
-      add_lane_products<Bf16Bits>(sums[i], _mm512_or_si512(even, _mm512_maskz_slli_epi32(0xffff, odd, 16)), share);
-    }
+    for (int i = 0; i < Registers; ++i)
+      add_lane_products<Bf16Bits>(sums[i], value_pair_lanes(head, k, column + 16 * i), share);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < Registers; ++i) store_rounded(head.out + column + 16 * i, 0xffff, sums[i]);

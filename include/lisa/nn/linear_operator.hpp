@@ -85,42 +85,51 @@ void gemm(cpu::GemmKernel<Element> kernel, const cpu::MatrixProduct<Element>& pr
     });
 }
 
-/// Computes a product in bf16; false where ATen's is as quick or no kernel takes it.
-[[nodiscard]] inline bool compute(const cpu::MatrixProduct<cpu::Bf16Bits>& product) {
+/// A kernel for all of a product.
+template <class Element>
+using PlainProduct = void (*)(const cpu::MatrixProduct<Element>&);
+
+/// The kernel for products in bf16 of that size; nullptr where ATen's is as quick or there is none.
+[[nodiscard]] inline PlainProduct<cpu::Bf16Bits> plain_product_of_bf16(dim rows, dim inner) {
+  using Product = cpu::MatrixProduct<cpu::Bf16Bits>;
   static const cpu::Bf16Dot dot = cpu::find_bf16_dot();
   static const cpu::FewRowProduct few_rows = cpu::find_few_row_product();
   static const auto many_rows = cpu::find_gemm<cpu::Bf16Bits>();
-  if (few_rows != nullptr && cpu::is_of_few_rows(product.rows, product.inner))
-    in_columns(product, [&](dim begin, dim end) { few_rows(product, begin, end); });
-  else if (dot != nullptr && product.rows <= gemv_rows)
-    in_columns(product, [&](dim begin, dim end) { cpu::bf16_gemv(product, dot, begin, end); });
-  else if (many_rows != nullptr && cpu::gemm_takes<cpu::Bf16Bits>(product.inner))
-    gemm(many_rows, product);
-  else
-    return false;
-  return true;
+  if (few_rows != nullptr && cpu::is_of_few_rows(rows, inner))
+    return [](const Product& p) { in_columns(p, [&](dim begin, dim end) { few_rows(p, begin, end); }); };
+  if (dot != nullptr && rows <= gemv_rows)
+    return [](const Product& p) { in_columns(p, [&](dim begin, dim end) { cpu::bf16_gemv(p, dot, begin, end); }); };
+  if (many_rows != nullptr && cpu::gemm_takes<cpu::Bf16Bits>(inner))
+    return [](const Product& p) { gemm(many_rows, p); };
+  return nullptr;
 }
 
 /// The same in fp32.
-[[nodiscard]] inline bool compute(const cpu::MatrixProduct<float>& product) {
+[[nodiscard]] inline PlainProduct<float> plain_product_of_fp32(dim rows) {
   static const auto many_rows = cpu::find_gemm<float>();
-  if (many_rows == nullptr || product.rows == 1) return false;
-  gemm(many_rows, product);
-  return true;
+  if (many_rows == nullptr || rows == 1) return nullptr;
+  return [](const cpu::MatrixProduct<float>& p) { gemm(many_rows, p); };
+}
+
+/// x W^T + b by that kernel; nothing without one.
+template <class Element>
+[[nodiscard]] std::optional<at::Tensor> product_by(PlainProduct<Element> kernel, const at::Tensor& x,
+                                                   const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+  if (kernel == nullptr) return std::nullopt;
+  std::vector<dim> shape = x.sizes().vec();
+  shape.back() = weight.size(0);
+  const at::Tensor rows = x.contiguous(), y = aten::empty(shape, x.options());
+  kernel(product_of<Element>(rows, weight, bias, y));
+  return y;
 }
 
 /// x W^T + b by an own kernel; nothing where ATen's product is as quick or no kernel takes it.
 [[nodiscard]] inline std::optional<at::Tensor> plain_product(const at::Tensor& x, const at::Tensor& weight,
                                                              const std::optional<at::Tensor>& bias) {
-  std::vector<dim> shape = x.sizes().vec();
-  shape.back() = weight.size(0);
-  const at::Tensor rows = x.contiguous(), y = aten::empty(shape, x.options());
-  bool computed = false;
-  if (x.scalar_type() == at::kBFloat16)
-    computed = compute(product_of<cpu::Bf16Bits>(rows, weight, bias, y));
-  else if (x.scalar_type() == at::kFloat)
-    computed = compute(product_of<float>(rows, weight, bias, y));
-  return computed ? std::optional(y) : std::nullopt;
+  const dim inner = weight.size(1), rows = x.numel() / inner;
+  if (x.scalar_type() == at::kBFloat16) return product_by(plain_product_of_bf16(rows, inner), x, weight, bias);
+  if (x.scalar_type() == at::kFloat) return product_by(plain_product_of_fp32(rows), x, weight, bias);
+  return std::nullopt;
 }
 
 }  // namespace detail
